@@ -1,0 +1,1 @@
+"""The judge: knows no pytest, prints nothing, returns data. `verify` is its one door."""

@@ -1,0 +1,195 @@
+"""Where the judge's numbers come from: random draws, the samples it makes itself, and layouts."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manual_backprop.op import Op
+
+LAYOUTS = ("contiguous", "transposed", "strided", "mixed", "expanded")
+LONG = (31, 257, 1031, 4099)
+ARTICLE = "article"
+BATCH = "n"  # the axis that the judge makes 0 and 1 long
+
+# How far below the largest entry e^x is 0: ln of half the smallest subnormal, times 1.1.
+_EDGE = {torch.float64: 820.0, torch.float32: 114.0, torch.bfloat16: 102.0, torch.float16: 19.0}
+_GRAD_OUT_SCALE = {torch.float16: (2.0**-14, 2.0**8)}  # others: 2^-30 and 2^30
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A sample, or what the judge makes of it.
+
+    Attributes:
+        sample: the operator's sample.
+        change: what was changed, for people; empty for the sample itself.
+        sizes: axis sizes that replace the sample's defaults.
+        numbers: "normal", "magnitudes" (±2^k), "ties" (-2 .. 2 with 0 and -0.0), "edge" (0 or as
+            far below as the dtype bears), "repeated" (all indices equal).
+        grad_out: "normal", "tiny", "huge".
+        expanded: the first axis holds one value, as behind stride 0.
+    """
+
+    sample: str
+    change: str = ""
+    sizes: tuple[tuple[str, int], ...] = ()
+    numbers: str = "normal"
+    grad_out: str = "normal"
+    expanded: bool = False
+
+    @property
+    def own(self) -> bool:
+        """Whether these are the sample's own sizes and distribution."""
+        return not self.change
+
+    @property
+    def name(self) -> str:
+        """As in "rows" and "rows (k = 4099)"."""
+        return f"{self.sample} ({self.change})" if self.change else self.sample
+
+
+def axes(op: Op, sample: str) -> dict[str, int]:
+    """The sample's axis sizes by name, as its parameters' defaults have them."""
+    parameters = list(signature(op.samples[sample]).parameters.values())[1:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def made(op: Op, sample: str) -> Iterator[Variant]:
+    """The inputs that the judge makes itself, whatever the sample's own."""
+    for numbers, change in (
+        ("ties", "integers, zeros and ties"),
+        ("magnitudes", "magnitudes 2⁻³⁰ to 2⁹"),
+        ("edge", "the edge of what exp bears"),
+        ("repeated", "repeated indices"),
+    ):
+        yield Variant(sample, change, numbers=numbers)
+    yield Variant(sample, "tiny grad_out", grad_out="tiny")
+    yield Variant(sample, "huge grad_out", grad_out="huge")
+    sizes = axes(op, sample)
+    if not sizes:
+        return
+    if BATCH in sizes:
+        for change, size in (("empty", 0), ("single", 1)):
+            yield Variant(sample, f"{change}, {BATCH} = {size}", ((BATCH, size),))
+    yield Variant(sample, "square, all axes 5", tuple((axis, 5) for axis in sizes))
+    for length in LONG:
+        for axis in sizes:  # the longest row stands alone: a Jacobian holds its square
+            others = {other: 1 if length == max(LONG) else 3 for other in sizes}
+            yield Variant(sample, f"{axis} = {length}", tuple({**others, axis: length}.items()))
+
+
+class Rand:
+    """The `rand` that a sample gets: seeded draws on the CPU, rounded to one dtype."""
+
+    def __init__(self, seed: int, dtype: torch.dtype, numbers: str = "normal") -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.dtype = dtype
+        self.numbers = numbers
+        self.drew_integers = False
+
+    def __call__(self, *shape: int) -> Tensor:
+        """Floating numbers of the given shape."""
+        return self._draw(shape).to(self.dtype)
+
+    def integers(self, below: int, *shape: int) -> Tensor:
+        """Indices from 0 to `below` - 1, int64."""
+        self.drew_integers = True
+        if self.numbers == "repeated":
+            shape_of_one = torch.randint(below, (), generator=self.generator)
+            return shape_of_one.expand(shape).clone()
+        return torch.randint(below, shape, generator=self.generator)
+
+    def _draw(self, shape: tuple[int, ...]) -> Tensor:
+        normal = torch.randn(shape, generator=self.generator, dtype=torch.float64)
+        if self.numbers == "magnitudes":
+            exponent = torch.randint(-30, 10, shape, generator=self.generator)
+            return normal.sign() * torch.exp2(exponent.double())
+        if self.numbers == "ties":
+            whole = torch.randint(0, 3, shape, generator=self.generator)
+            return whole * normal.sign()
+        if self.numbers == "edge":
+            return torch.where(normal > 0, 0.0, -_EDGE.get(self.dtype, 19.0))
+        return normal
+
+
+class Measure(Rand):
+    """A `rand` that draws nothing and counts what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(0, torch.float64)
+        self.count = 0
+
+    def __call__(self, *shape: int) -> Tensor:
+        """An empty tensor on the meta device."""
+        drawn = torch.empty(shape, device="meta", dtype=torch.float64)
+        self.count += drawn.numel()
+        return drawn
+
+    def integers(self, below: int, *shape: int) -> Tensor:  # noqa: ARG002
+        """An empty index tensor on the meta device."""
+        drawn = torch.empty(shape, device="meta", dtype=torch.int64)
+        self.count += drawn.numel()
+        return drawn
+
+
+def seed_of(op: Op, variant: Variant, seed: int, attempt: int) -> int:
+    """One number for one draw, the same in every process and on every machine."""
+    return zlib.crc32(f"{op.name}/{variant.name}/{seed}/{attempt}".encode())
+
+
+def draw(
+    op: Op, variant: Variant, rand: Rand
+) -> tuple[dict[str, Tensor | tuple[Tensor, ...]], dict[str, Any]]:
+    """The forward's arguments by name, and its options."""
+    drawn = op.samples[variant.sample](rand, **dict(variant.sizes))
+    options: dict[str, Any] = {}
+    if isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[1], dict):
+        drawn, options = drawn
+    if isinstance(drawn, Tensor):
+        drawn = (drawn,)
+    return dict(zip(op.arguments, drawn, strict=True)), options
+
+
+def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) -> Tensor:
+    """Random and not uniform: with a grad_out of ones, softmax's true gradient is 0."""
+    tiny, huge = _GRAD_OUT_SCALE.get(dtype, (2.0**-30, 2.0**30))
+    scale = {"normal": 1.0, "tiny": tiny, "huge": huge}[kind]
+    normal = torch.randn(shape, generator=rand.generator, dtype=torch.float64)
+    return (normal * scale).to(dtype)
+
+
+def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The change applied to a tensor, or to each tensor of a tuple."""
+    return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+
+
+def arranged(value: Tensor, layout: str) -> Tensor:
+    """The same numbers in other memory, sharing none with the original.
+
+    "contiguous"; "transposed": axes in reverse order in memory; "strided": every other number of a
+    wider tensor, whose gaps hold NaN, or an index that is out of range; "expanded": stride 0 along
+    every axis that holds one value repeated (as `.sum()` sends it back).
+    """
+    if layout == "transposed" and value.dim() >= 2:
+        order = tuple(reversed(range(value.dim())))
+        return value.permute(order).clone(memory_format=torch.contiguous_format).permute(order)
+    if layout == "strided" or (layout == "transposed" and value.dim() == 1):
+        gap = torch.nan if value.is_floating_point() else torch.iinfo(value.dtype).max
+        if value.dtype is torch.bool:
+            gap = True
+        wide = torch.full((*value.shape, 2), gap, dtype=value.dtype, device=value.device)
+        wide[..., 1] = value
+        return wide[..., 1]
+    if layout == "expanded":
+        one = value
+        for axis in range(value.dim()):
+            first = one.narrow(axis, 0, min(1, one.shape[axis]))
+            if bool((first == one).all()):
+                one = first
+        return one.clone().expand(value.shape)
+    return value.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,317 @@
+"""What every backward promises, whatever it is the backward of.
+
+Each promise is a function of a trial that yields findings; `first_call` of the trial has already
+held the result to its count, types, shapes, memory and inputs.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from manual_backprop.judge.budget import Budget
+from manual_backprop.judge.trial import Trial, flat
+from manual_backprop.judge.verdict import Finding, first_line
+from manual_backprop.judge.witnesses import loss_along, one_sided
+
+NEAR_KINK = 8  # so many differing entries are held to the slopes beside them, one by one
+
+
+def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
+    """Every gradient is within its budget of the truth.
+
+    Yields:
+        A finding, and whether it is wrong (else a note).
+    """
+    for label, got, budget in zip(
+        trial.point.labels, trial.grads, trial.point.grads, strict=True
+    ):
+        if got.numel() == 0:
+            continue
+        judged = _representable(trial, got, budget)
+        bad = judged & ~torch.isfinite(got.to("cpu", torch.float64))
+        if bad.any():
+            index = _index_of(bad)
+            wrong = trial.point.variant.own or trial.point.dtype is not torch.float16
+            yield (
+                trial.finding(
+                    "nan" if wrong else "unstable",
+                    f"is {float(got[index])} at {list(index)}, where {float(budget.truth[index]):.6g} "
+                    "is right" + ("" if wrong else "; an intermediate overflows in float16"),
+                    label,
+                    got=float(got[index]),
+                    expected=float(budget.truth[index]),
+                ),
+                wrong,
+            )
+            continue
+        error = _errors(got, budget, judged)
+        over = error > budget.allowed
+        if over.any():
+            yield _wrong_value(trial, label, got, budget, error, over, kink_is_wrong)
+
+
+def closeness(trial: Trial) -> tuple[float, float]:
+    """Error and allowance at the entry of all gradients that comes closest to its allowance."""
+    closest = (0.0, 0.0)
+    for got, budget in zip(trial.grads, trial.point.grads, strict=True):
+        if got.numel() == 0:
+            continue
+        error = _errors(got, budget, budget.allowed.isfinite())
+        place = int((error / budget.allowed).argmax())
+        here = float(error.reshape(-1)[place]), float(budget.allowed.reshape(-1)[place])
+        if closest[1] == 0 or here[0] * closest[1] > closest[0] * here[1]:
+            closest = here
+    return closest
+
+
+def _errors(got: Tensor, budget: Budget, judged: Tensor) -> Tensor:
+    error = (got.detach().to("cpu", torch.float64) - budget.truth).abs()
+    return torch.where(judged & error.isfinite(), error, 0.0)
+
+
+def _representable(trial: Trial, got: Tensor, budget: Budget) -> Tensor:
+    """Where the true gradient fits the dtype; and, if ours does not, PyTorch's own does."""
+    largest = torch.finfo(trial.point.dtype).max
+    fits = (budget.truth.abs() + budget.allowed) < largest
+    if (fits & ~got.cpu().isfinite()).any():
+        native = trial.point.reference(trial.point.grad_out, trial.point.dtype)[1:]
+        fits &= native[trial.point.labels.index(_label_of(trial, got))].isfinite()
+    return fits
+
+
+def _label_of(trial: Trial, got: Tensor) -> str:
+    place = next(i for i, grad in enumerate(trial.grads) if grad is got)
+    return trial.point.labels[place]
+
+
+def _index_of(mask: Tensor) -> tuple[int, ...]:
+    return tuple(int(i) for i in mask.nonzero()[0])
+
+
+def _wrong_value(
+    trial: Trial,
+    label: str,
+    got: Tensor,
+    budget: Budget,
+    error: Tensor,
+    over: Tensor,
+    kink_is_wrong: bool,
+) -> tuple[Finding, bool]:
+    place = int((error / budget.allowed).argmax())
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), got.shape))
+    numbers = {
+        "got": float(got[index]),
+        "expected": float(budget.truth[index]),
+        "error": float(error[index]),
+        "allowed": float(budget.allowed[index]),
+    }
+    where = f"at {list(index)}" if index else ""
+    if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
+        message = (
+            f"is {numbers['got']:.6g} {where}, exactly on a kink; any slope between the two sides "
+            f"is one, and PyTorch takes {numbers['expected']:.6g}"
+        )
+        return trial.finding("kink", message, label, **numbers), kink_is_wrong
+    off = float(over.double().mean())
+    message = (
+        f"got {numbers['got']:.9g} {where}, expected {numbers['expected']:.9g}: off by "
+        f"{numbers['error']:.1e} where {numbers['allowed']:.1e} is allowed; "
+        f"{int(over.sum())} of {got.numel()} entries are wrong" + (" (all)" if off == 1 else "")
+    )
+    code = "unknown" if trial.layout == "contiguous" else "layout"
+    return trial.finding(code, message, label, **numbers), True
+
+
+def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
+    """Whether each differing entry lies between two one-sided slopes that differ."""
+    point = trial.point
+    place = point.places[point.labels.index(label)]
+    for row in over.nonzero():
+        index = tuple(int(i) for i in row)
+        direction = torch.zeros_like(point.raised[place])
+        direction[index] = 1.0
+        line = loss_along(
+            point.own_forward, point.raised, place, direction, point.grad_out.double()
+        )
+        low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+        reach = 1e-6 * max(abs(low), abs(high), 1e-12)
+        if high - low <= reach or not low - reach <= float(got[index]) <= high + reach:
+            return False
+    return True
+
+
+def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
+    """The same bits from the same call, again and after a call at another point of the same shape."""
+    first = [grad.detach().clone() for grad in trial.grads]
+    for when, between in (("again", None), ("after a call on other numbers", other)):
+        if between is not None:
+            between.call()
+        second = flat(trial.call())
+        for label, a, b in zip(trial.point.labels, first, second, strict=False):
+            if not _same_bits(a, b):
+                yield trial.finding(
+                    "stateful", f"called {when} with the same numbers, it is another gradient", label
+                )
+                return
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def homogeneous(trial: Trial) -> Iterator[Finding]:
+    """f(s g) = s f(g) to the bit for s = -2⁴⁰ and 2⁻²⁰ (float16: -2⁴ and 2⁻⁴).
+
+    Scaling by a power of two commutes with rounding, so no tolerance is needed, unless a number
+    becomes subnormal: in float16 entries within their allowance are let pass.
+    """
+    half = trial.point.dtype is torch.float16
+    for scale in (-(2.0**4), 2.0**-4) if half else (-(2.0**40), 2.0**-20):
+        scaled = trial.gradients(trial.grad_out * scale)
+        for label, once, got, budget in zip(
+            trial.point.labels, trial.grads, scaled, trial.point.grads, strict=True
+        ):
+            plain = once.detach().to("cpu", torch.float64)
+            differs = (got != scale * plain) & ~(got.isnan() & plain.isnan())
+            if half:
+                differs &= ~((got - scale * plain).abs() <= abs(scale) * budget.allowed)
+                differs &= (scale * plain).abs() < 2.0**15
+            if differs.any():
+                index = _index_of(differs)
+                unmoved = torch.equal(got, plain)
+                yield trial.finding(
+                    "ignores-grad-out" if unmoved and not _turns(trial, plain, label) else "not-linear",
+                    f"grad_out times {scale:g} gives {float(got[index]):.9g} at {list(index)}, not "
+                    f"{scale:g} times {float(plain[index]):.9g}: "
+                    + (
+                        "the gradient does not depend on grad_out; multiply by it"
+                        if unmoved
+                        else "a gradient is linear in grad_out; look for abs, clamp, a threshold, a "
+                        "square or a norm"
+                    ),
+                    label,
+                )
+                return
+
+
+def _turns(trial: Trial, plain: Tensor, label: str) -> bool:
+    """Whether another direction of grad_out gives another gradient."""
+    place = trial.point.labels.index(label)
+    flipped = trial.grad_out.clone().reshape(-1)
+    flipped[: max(1, flipped.numel() // 2)] *= -1
+    return not torch.equal(trial.gradients(flipped.reshape(trial.grad_out.shape))[place], plain)
+
+
+def additive(trial: Trial) -> Iterator[Finding]:
+    """f(a) + f(b) = f(a + b) within three times the budget, where a + b = grad_out splits exactly."""
+    whole = trial.grad_out
+    mask = torch.arange(whole.numel(), device=whole.device).reshape(whole.shape) % 2 == 0
+    if whole.numel() > 1:
+        parts = whole * mask, whole * ~mask
+        sums = [grad.detach().to("cpu", torch.float64) for grad in trial.grads]
+    else:
+        parts = whole, whole / 2
+        sums = list(trial.gradients(whole * 1.5))
+    a, b = trial.gradients(parts[0]), trial.gradients(parts[1])
+    for label, one, two, both, budget in zip(
+        trial.point.labels, a, b, sums, trial.point.grads, strict=True
+    ):
+        if not both.numel():
+            continue
+        error = float((one + two - both).abs().nan_to_num(0.0).max())
+        if error > (allowed := 3 * float(budget.allowed.max())):
+            yield trial.finding(
+                "not-linear",
+                f"the gradients of two parts of grad_out do not add up to that of the whole: off by "
+                f"{error:.1e} where {allowed:.1e} is allowed",
+                label,
+                error=error,
+                allowed=allowed,
+            )
+            return
+
+
+def zero_for_zero(trial: Trial) -> Iterator[Finding]:
+    """A grad_out of zeros gives zeros, wherever the reference's does."""
+    nothing = torch.zeros_like(trial.grad_out)
+    got = trial.gradients(nothing)
+    if all(not grad.any() for grad in got):
+        return
+    truth = trial.point.reference(nothing, torch.float64)[1:]
+    for label, grad, true in zip(trial.point.labels, got, truth, strict=True):
+        differs = (grad != 0) & (true == 0)
+        if differs.any():
+            index = _index_of(differs)
+            yield trial.finding(
+                "zero",
+                f"is {float(grad[index]):.6g} at {list(index)} for a grad_out of zeros; it must be 0",
+                label,
+            )
+            return
+
+
+def honours_needs(trial: Trial) -> Iterator[Finding]:
+    """None where nobody needs a gradient, the same bits where somebody does, and no work for None."""
+    if "needs" not in trial.parameters:
+        return
+    wrt = trial.point.op.wrt
+    for needs in product((True, False), repeat=len(wrt)):
+        with _Calls() as calls:
+            result = trial.call(needs=needs)
+        results = result if isinstance(result, (tuple, list)) and len(wrt) > 1 else (result,)
+        if not any(needs) and calls.count:
+            yield trial.finding(
+                "arity", f"does {calls.count} operations for needs={needs}, where nobody needs any"
+            )
+            return
+        for name, needed, value, full in zip(wrt, needs, results, trial.grads, strict=False):
+            if needed != (value is not None):
+                wanted = "a tensor" if needed else "None"
+                yield trial.finding(
+                    "arity", f"is not {wanted} for needs={needs}", f"grad_{name}"
+                )
+                return
+            if needed and isinstance(value, Tensor) and not _same_bits(value, full):
+                yield trial.finding(
+                    "stateful", f"is another gradient for needs={needs} than for all", f"grad_{name}"
+                )
+                return
+
+
+class _Calls(TorchDispatchMode):
+    """Counts operations that compute; views are free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += not func.is_view
+        return func(*args, **kwargs or {})
+
+
+def shapes_on_meta(trial: Trial) -> Iterator[Finding]:
+    """Tensors without numbers give gradients of the right shapes; a note where they raise."""
+    given = {
+        name: tuple(t.to("meta") for t in value) if isinstance(value, tuple) else value.to("meta")
+        for name, value in trial.given.items()
+    }
+    try:
+        result = flat(trial.call(trial.grad_out.to("meta"), **given))
+    except Exception as error:
+        first = first_line(error)
+        yield trial.finding(
+            "device",
+            f"cannot be traced without numbers (meta tensors): {type(error).__name__}: {first}",
+        )
+        return
+    for label, grad, budget in zip(trial.point.labels, result, trial.point.grads, strict=False):
+        if grad.shape != budget.truth.shape:
+            yield trial.finding(
+                "shape",
+                f"has shape {tuple(grad.shape)} on meta tensors, not {tuple(budget.truth.shape)}",
+                label,
+            )

@@ -1,0 +1,263 @@
+"""One backward at one point: the call, and what every such call promises."""
+
+from collections.abc import Callable, Iterator
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from manual_backprop.judge.draw import arranged, each
+from manual_backprop.judge.point import Point
+from manual_backprop.judge.verdict import Finding, dtype_name, first_line
+
+Backward = Callable[..., Any]
+
+
+class Broken(Exception):  # noqa: N818 -- carries a finding out of a call
+    """A call broke a promise; nothing further can be judged."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
+class Trial:
+    """A backward, a point, a device and a layout; the tensors lie ready.
+
+    Attributes:
+        given: every argument by name, and `out` and `grad_out`, in memory of the trial's own.
+        grads: what the first call returned, one tensor per label of the point.
+    """
+
+    def __init__(self, backward: Backward, point: Point, device: str, layout: str) -> None:
+        self.backward = backward
+        self.name = getattr(backward, "__name__", repr(backward))
+        self.in_place = self.name.endswith("_")
+        self.point = point
+        self.device = device
+        self.layout = layout
+        self.parameters = signature(backward).parameters
+        inputs = "contiguous" if layout == "mixed" else layout
+        other = "transposed" if layout == "mixed" else layout
+        self.given: dict[str, Any] = {
+            name: each(value, lambda tensor: arranged(tensor.to(device), inputs))
+            for name, value in point.inputs.items()
+        }
+        if "out" in self.parameters:
+            self.given["out"] = arranged(forward_out(point, self.given), other)
+        self.grad_out = arranged(point.grad_out.to(device), other)
+        self.grads: tuple[Tensor, ...] = ()
+
+    def call(self, grad_out: Tensor | None = None, **extra: Any) -> Any:
+        """What the backward returns, as it returns it; in place on a copy of grad_out."""
+        grad_out = self.grad_out if grad_out is None else grad_out
+        return self.call_with(grad_out.clone() if self.in_place else grad_out, **extra)
+
+    def call_with(self, grad_out: Tensor, **extra: Any) -> Any:
+        """The same with the very tensor `grad_out`."""
+        arguments = {**self.given, **self.point.options, "grad_out": grad_out, **extra}
+        with torch.no_grad():
+            return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
+
+    def gradients(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The gradients of one more call, flat, copied, in float64 on the CPU."""
+        return tuple(t.detach().to("cpu", torch.float64, copy=True) for t in flat(self.call(grad_out)))
+
+    def finding(self, code: str, message: str, gradient: str = "", **numbers: Any) -> Finding:
+        """A finding of this trial."""
+        return Finding(
+            backward=self.name,
+            gradient=gradient,
+            code=code,
+            message=message,
+            sample=self.point.variant.name,
+            dtype=dtype_name(self.point.dtype),
+            device=self.device,
+            layout=self.layout,
+            **numbers,
+        )
+
+    def first_call(self) -> Iterator[Finding]:
+        """Call once and hold the result to all that needs no truth: count, type, shape, memory.
+
+        Yields notes.
+
+        Raises:
+            Broken: a promise is broken.
+        """
+        before = {name: memory(value) for name, value in self._watched()}
+        passed = self.grad_out.clone() if self.in_place else self.grad_out
+        try:
+            result = self.call_with(passed)
+        except Exception as error:
+            code = "raises" if self.layout == "contiguous" else "layout"
+            first = first_line(error)
+            raise Broken(
+                self.finding(code, f"raised {type(error).__name__}: {first}")
+            ) from error
+        self.grads = self._formed(result)
+        for name, value in self._watched():
+            if memory(value) != before[name]:
+                raise Broken(
+                    self.finding(
+                        "mutates", f"{name} was written to; work on a copy, or call it {self.name}_"
+                        if name == "grad_out"
+                        else f"{name} was written to; work on a copy",
+                    )
+                )
+        yield from self._aliases(passed)
+
+    def _watched(self) -> list[tuple[str, Tensor]]:
+        named = []
+        for name, value in self.given.items():
+            tensors = value if isinstance(value, tuple) else (value,)
+            for i, tensor in enumerate(tensors):
+                named.append((f"{name}[{i}]" if isinstance(value, tuple) else name, tensor))
+        return named if self.in_place else [*named, ("grad_out", self.grad_out)]
+
+    def _formed(self, result: Any) -> tuple[Tensor, ...]:
+        wrt = self.point.op.wrt
+        results = result if isinstance(result, (tuple, list)) and len(wrt) > 1 else (result,)
+        if len(wrt) == 1 and isinstance(result, (tuple, list)):
+            results = tuple(result) if not isinstance(self.point.inputs[wrt[0]], tuple) else (result,)
+        if len(results) != len(wrt):
+            raise Broken(
+                self.finding(
+                    "arity",
+                    f"returned {len(results)} gradients, and wrt asks for {len(wrt)}: "
+                    f"{', '.join('grad_' + name for name in wrt)}",
+                )
+            )
+        flat_results: list[Any] = []
+        for name, value in zip(wrt, results, strict=True):
+            parts = self.point.inputs[name]
+            if isinstance(parts, tuple):
+                if not isinstance(value, (tuple, list)) or len(value) != len(parts):
+                    raise Broken(
+                        self.finding(
+                            "arity",
+                            f"{name} is a tuple of {len(parts)} tensors; "
+                            "return as many gradients, in a tuple",
+                            f"grad_{name}",
+                        )
+                    )
+                flat_results += value
+            else:
+                flat_results.append(value)
+        for label, value, budget in zip(
+            self.point.labels, flat_results, self.point.grads, strict=True
+        ):
+            self._like(label, value, budget.truth)
+        return tuple(flat_results)
+
+    def _like(self, label: str, value: Any, truth: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            what = "None" if value is None else f"a {type(value).__name__}"
+            raise Broken(self.finding("not-a-tensor", f"is {what}, not a tensor", label))
+        if value.shape != truth.shape:
+            code, remedy = _shape_code(value.shape, truth.shape)
+            raise Broken(
+                self.finding(
+                    code, f"has shape {tuple(value.shape)}, not {tuple(truth.shape)}{remedy}", label
+                )
+            )
+        if value.dtype is not self.point.dtype:
+            raise Broken(
+                self.finding(
+                    "dtype",
+                    f"is {dtype_name(value.dtype)}, and what it is the gradient of is "
+                    f"{dtype_name(self.point.dtype)}",
+                    label,
+                )
+            )
+        if value.device.type != torch.device(self.device).type:
+            raise Broken(
+                self.finding("device", f"lies on {value.device}, not on {self.device}", label)
+            )
+
+    def _aliases(self, grad_out: Tensor) -> Iterator[Finding]:
+        if self.in_place:
+            if len(self.grads) != 1 or self.grads[0] is not grad_out:
+                raise Broken(
+                    self.finding(
+                        "aliases",
+                        "returned another tensor than grad_out; a name that ends in an underscore "
+                        "promises to write into grad_out and to return it",
+                    )
+                )
+            return
+        for i, (label, grad) in enumerate(zip(self.point.labels, self.grads, strict=True)):
+            for name, value in self._watched():
+                if overlap(grad, value):
+                    message = f"shares memory with {name}"
+                    if name == "grad_out":
+                        yield self.finding("aliases", message, label)
+                    else:
+                        raise Broken(
+                            self.finding("aliases", f"{message}; return a tensor of its own", label)
+                        )
+            for other, earlier in zip(self.point.labels[:i], self.grads[:i], strict=True):
+                if overlap(grad, earlier) and not overlap(grad, grad_out):
+                    raise Broken(
+                        self.finding(
+                            "aliases", f"shares memory with {other}; return a tensor of its own", label
+                        )
+                    )
+
+
+def forward_out(point: Point, given: dict[str, Any]) -> Tensor:
+    """The operator's own forward on tensors that lie ready.
+
+    Raises:
+        Exception: whatever the forward raises.
+    """
+    with torch.no_grad():
+        out = point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
+    return out  # type: ignore[no-any-return]
+
+
+def flat(result: Any) -> list[Tensor]:
+    """The tensors of a backward's result, in order."""
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+
+
+def memory(tensor: Tensor) -> bytes | int:
+    """All of the memory behind a tensor, gaps included, in a form that compares by bits."""
+    if tensor.device.type == "meta" or not tensor.numel():
+        return 0
+    raw = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+    return raw.cpu().numpy().tobytes()
+
+
+def overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have a byte in common."""
+    if not a.numel() or not b.numel() or a.device != b.device or a.device.type == "meta":
+        return False
+    if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+        return False
+    reach_a, reach_b = _reach(a), _reach(b)
+    return reach_a[0] < reach_b[1] and reach_b[0] < reach_a[1]
+
+
+def _reach(tensor: Tensor) -> tuple[int, int]:
+    start = tensor.storage_offset() * tensor.element_size()
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    return start, start + (last + 1) * tensor.element_size()
+
+
+def _shape_code(got: torch.Size, expected: torch.Size) -> tuple[str, str]:
+    if len(got) >= 2 and tuple(reversed(got)) == tuple(expected):
+        return "transposed", ": it is transposed"
+    lead = len(got) - len(expected)
+    squeezed = tuple(size for size in got if size != 1)
+    if squeezed == tuple(size for size in expected if size != 1):
+        return "shape", "; the numbers are as many, an axis of 1 is too many or missing"
+    if lead >= 0 and all(
+        e in (g, 1) for g, e in zip(got[lead:], expected, strict=True)
+    ):
+        return "not-reduced", (
+            ": it was lent to every row by broadcasting, so its gradient is summed over the rows"
+        )
+    return "shape", ""

@@ -1,0 +1,148 @@
+"""What the judge says: findings, notes, and how close each backward came."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+CODES = frozenset(
+    "arity not-a-tensor shape not-reduced transposed dtype device nan zero mutates aliases stateful "
+    "ignores-grad-out not-linear layout swapped sign factor sum-for-mean mean-for-sum "
+    "missing-factor extra-factor missing-term extra-term missing-branch wrong-argument overwritten "
+    "convention wrong-variable wrong-axis flipped mask subset broadcast-loss stale-weights kink "
+    "unstable precision forward witnesses raises timeout not-exercised unknown".split()
+)
+
+
+class WrongGradient(AssertionError):  # noqa: N818 -- read as a sentence in a test report
+    """A backward that is wrong; the message is the verdict."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (or, as a note, worth knowing).
+
+    Attributes:
+        backward: the function's name; the forward's where the forward is at fault.
+        gradient: which of its results, as in "grad_w"; empty where it concerns the whole call.
+        code: one of CODES; stable, for programs.
+        message: a sentence, for people.
+        got, expected, error, allowed: at the worst entry, where numbers were compared.
+        sample, dtype, device, layout: where it was seen. Samples that the judge made itself from
+            the operator's carry what was changed, as in "rows (k = 4099)".
+    """
+
+    backward: str
+    gradient: str
+    code: str
+    message: str
+    got: float | None = None
+    expected: float | None = None
+    error: float | None = None
+    allowed: float | None = None
+    sample: str = ""
+    dtype: str = ""
+    device: str = ""
+    layout: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
+    def __str__(self) -> str:
+        where = ", ".join(filter(None, (self.sample, self.dtype, self.device, self.layout)))
+        what = f"{self.backward}: {self.gradient}" if self.gradient else self.backward
+        return f"{what}: {self.message} [{self.code}; {where}]"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How one backward fared in one dtype.
+
+    Attributes:
+        cases: calls whose values were held to the truth.
+        error, allowed: of the entry that came closest to its allowance, absolute.
+    """
+
+    cases: int = 0
+    error: float = 0.0
+    allowed: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """Error over allowance: at most 1 where every value is right."""
+        return self.error / self.allowed if self.allowed else 0.0
+
+    def plus(self, error: float, allowed: float) -> "Tally":
+        """This tally with one more case."""
+        closer = allowed > 0 and error / allowed > self.ratio
+        return Tally(
+            self.cases + 1,
+            error if closer or not self.allowed else self.error,
+            allowed if closer or not self.allowed else self.allowed,
+        )
+
+
+@dataclass
+class Verdict:
+    """All that the judge found out about one operator's backwards.
+
+    Attributes:
+        operator: its name.
+        saves: backward -> what a forward pass has to keep for it.
+        findings: what is wrong; empty where all is right.
+        notes: what is worth knowing and not wrong.
+        tallies: (backward, dtype) -> how it fared.
+    """
+
+    operator: str
+    saves: Mapping[str, tuple[str, ...]]
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def of(self, backward: str) -> list[Finding]:
+        """The findings that condemn one backward: its own, and the forward's, which all share."""
+        return [f for f in self.findings if f.backward == backward or f.backward not in self.saves]
+
+    def cases(self, backward: str) -> int:
+        """How many calls of one backward were held to the truth."""
+        return sum(tally.cases for (name, _), tally in self.tallies.items() if name == backward)
+
+    def raise_if_wrong(self) -> None:
+        """Raise the verdict where something is wrong.
+
+        Raises:
+            WrongGradient: with `str(self)`.
+        """
+        if not self.ok:
+            raise WrongGradient(str(self))
+
+    def __str__(self) -> str:
+        if self.ok:
+            cases = sum(tally.cases for tally in self.tallies.values())
+            return "\n".join(
+                [f"{self.operator}: right in {cases} cases", *(f"  note: {n}" for n in self.notes)]
+            )
+        lines = [f"{self.operator}: {len(self.findings)} findings"]
+        told = set()
+        for finding in self.findings:
+            if (key := (finding.backward, finding.gradient, finding.code)) not in told:
+                told.add(key)
+                more = sum((f.backward, f.gradient, f.code) == key for f in self.findings) - 1
+                lines.append(f"  {finding}" + (f"; {more} more like it" if more else ""))
+        return "\n".join(lines)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without what follows."""
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As in "float32"."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,163 @@
+"""Two witnesses in float64 that share no code: PyTorch's autograd, and slopes of the forward.
+
+Slopes are 5-point differences whose step is chosen from the function itself. With L along a line,
+
+    D(h) = (L(-2h) - 8 L(-h) + 8 L(h) - L(2h)) / 12h
+    error ≤ 3/2 r / h  +  h⁴/30 |L⁽⁵⁾|        r: rounding of one L; the rest: what the formula leaves
+    h = (3/2 r / (4/30 |L⁽⁵⁾|))^(1/5)         where the two sum to least
+
+(Fornberg 1988; the choice of step as in FiniteDifferences.jl). A kink between the five points makes
+D(h) and D(h/2) disagree by more than their errors; then h is halved until they agree.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+EPS = torch.finfo(torch.float64).eps
+HALVINGS = 20
+AGREEMENT = 1e-9
+SMALL = 40  # up to so many entries, each has its own slope
+
+
+def autograd(
+    forward: Callable[..., Tensor], inputs: Sequence[Tensor], wrt: Sequence[int], grad_out: Tensor
+) -> tuple[Tensor, ...]:
+    """`forward(*inputs)` and its gradients with respect to `inputs[i]` for i in `wrt`.
+
+    Raises:
+        RuntimeError: `forward` fails, or cannot be differentiated.
+    """
+    leaves = list(inputs)
+    for i in wrt:
+        leaves[i] = inputs[i].detach().requires_grad_()
+    with torch.enable_grad():
+        out = forward(*leaves)
+    if not out.requires_grad:  # a constant
+        return (out, *(torch.zeros_like(inputs[i]) for i in wrt))
+    grads = torch.autograd.grad(
+        out, [leaves[i] for i in wrt], grad_out, allow_unused=True, materialize_grads=True
+    )
+    return (out.detach(), *grads)
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A directional derivative and a bound of its error; infinite where it could not be had."""
+
+    value: float
+    error: float
+
+
+def slope(line: Callable[[float], float], scale: float) -> Slope:
+    """The derivative at 0 of a function of one number.
+
+    Args:
+        line: L(t).
+        scale: the size of the terms that L adds up, which its rounding goes by.
+    """
+    rounding = 4 * EPS * max(scale, abs(line(0.0)))
+    wide = 0.02
+    samples = [line(k * wide) for k in range(-3, 4)]
+    stencil = (-0.5, 2, -2.5, 0, 2.5, -2, 0.5)
+    bend = abs(sum(c * y for c, y in zip(stencil, samples, strict=True))) / wide**5  # L⁽⁵⁾
+    bend = max(bend, rounding / wide**5)
+    h = min((1.5 * rounding / (4 / 30 * bend)) ** 0.2, wide)
+    coarse = _five_point(line, h, rounding, bend)
+    for _ in range(HALVINGS):
+        h /= 2
+        fine = _five_point(line, h, rounding, bend)
+        if abs(coarse.value - fine.value) <= 10 * (coarse.error + fine.error):
+            return coarse if coarse.error <= fine.error else fine
+        coarse = fine
+    return Slope(coarse.value, float("inf"))
+
+
+def _five_point(line: Callable[[float], float], h: float, rounding: float, bend: float) -> Slope:
+    two_down, down, up, two_up = (line(k * h) for k in (-2, -1, 1, 2))
+    value = (two_down - 8 * down + 8 * up - two_up) / (12 * h)
+    return Slope(value, 1.5 * rounding / h + bend * h**4 / 30)
+
+
+def one_sided(line: Callable[[float], float], sign: int) -> float:
+    """The derivative at 0 to the right (sign 1) or to the left (sign -1), by extrapolation."""
+    h = 1e-3
+    values = [line(sign * h * k) for k in range(5)]
+    weights = (-25 / 12, 4, -3, 4 / 3, -1 / 4)
+    return sign * sum(w * v for w, v in zip(weights, values, strict=True)) / h
+
+
+def loss_along(
+    forward: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    place: int,
+    direction: Tensor,
+    grad_out: Tensor,
+) -> Callable[[float], float]:
+    """t -> ⟨grad_out, forward(..., inputs[place] + t direction, ...)⟩, less its value at t = 0."""
+    base = forward(*inputs)
+
+    def line(t: float) -> float:
+        moved = list(inputs)
+        moved[place] = inputs[place] + t * direction
+        return float(((forward(*moved) - base) * grad_out).sum())
+
+    return line
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """Where the witnesses differ: which input, what each says, and how far apart they may be."""
+
+    place: int
+    autograd: float
+    slope: float
+    allowed: float
+
+
+def disagreement(
+    forward: Callable[..., Tensor],
+    inputs: Sequence[Tensor],
+    wrt: Sequence[int],
+    grad_out: Tensor,
+    grads: Sequence[Tensor],
+    generator: torch.Generator,
+) -> tuple[Disagreement | None, list[int]]:
+    """Hold `grads` to the slopes of `forward`, input by input.
+
+    Directions are random signs of unit norm, two for each input, and for an input of up to SMALL
+    entries each entry alone.
+
+    Returns:
+        The first disagreement or None, and the inputs for which no slope could be had.
+    """
+    silent = []
+    size = float((forward(*inputs) * grad_out).abs().sum())
+    for place, grad in zip(wrt, grads, strict=True):
+        x = inputs[place]
+        if x.numel() == 0:
+            continue
+        judged = False
+        for direction in _directions(x, generator):
+            line = loss_along(forward, inputs, place, direction, grad_out)
+            found = slope(line, size)
+            allowed = max(AGREEMENT * float(grad.norm()), 10 * found.error)
+            if allowed > 1e-6 * max(float(grad.norm()), 1e-3 * size):
+                continue
+            judged = True
+            expected = float((grad * direction).sum())
+            if not abs(expected - found.value) <= allowed:
+                return Disagreement(place, expected, found.value, allowed), silent
+        if not judged:
+            silent.append(place)
+    return None, silent
+
+
+def _directions(x: Tensor, generator: torch.Generator) -> list[Tensor]:
+    signs = torch.randint(0, 2, (2, *x.shape), generator=generator).double() * 2 - 1
+    directions = list(signs / x.numel() ** 0.5)
+    if x.numel() <= SMALL:
+        directions += list(torch.eye(x.numel(), dtype=x.dtype).view(-1, *x.shape))
+    return directions

@@ -1,0 +1,1 @@
+"""Networks: the anatomy of an operator, but nothing new is derived; backwards are composed."""

@@ -1,0 +1,1 @@
+"""One file per operator. Adding a file adds the operator: nothing else is edited."""

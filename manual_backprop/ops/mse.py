@@ -1,0 +1,54 @@
+"""mse: the mean squared error of a column of predictions.
+
+    L = 1/n Σ_n (pred_n - target_n)²        pred (n, 1), target (n)
+
+Derivation
+    dL = 2/n Σ_n (pred_n - target_n) dpred_n           a small change of the predictions
+    dℓ = L̄ dL                                          is felt by the loss behind;
+       = ⟨L̄ 2/n (pred - target), dpred⟩                collect what stands with dpred,
+    pred̄ = L̄ 2/n (pred - target)                       and read off the gradient.
+
+The squeeze matters: (n, 1) - (n) broadcasts to (n, n), which is another loss. L̄ 2/n is multiplied
+out first, because 2 (pred - target) overflows in float16 above 32752.
+"""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from manual_backprop.op import Op
+
+Pred = Float[Tensor, "*n 1"]
+Target = Float[Tensor, "*n"]
+Loss = Float[Tensor, ""]
+
+
+def mse(pred: Pred, target: Target) -> Loss:
+    """L = mean (pred - target)²."""
+    return (pred.squeeze(-1) - target).pow(2).mean()
+
+
+def back_mse(pred: Pred, target: Target, grad_out: Loss | float = 1.0) -> Pred:
+    """pred̄ = L̄ 2/n (pred - target)."""
+    scale = grad_out * (2 / max(target.numel(), 1))  # without rows there is nothing to scale
+    return scale * (pred.squeeze(-1) - target).unsqueeze(-1)
+
+
+def back_mse_steps(pred: Pred, target: Target, grad_out: Loss | float = 1.0) -> Pred:
+    """The forward's four steps, mean, square, subtract, squeeze, each undone in turn."""
+    diff = pred.squeeze(-1) - target
+    grad_square = (target.new_ones(target.shape) * grad_out).div(max(target.numel(), 1))
+    grad_diff = grad_square * diff + diff * grad_square  # of diff · diff, by the product rule
+    return grad_diff.view_as(pred)
+
+
+OP = Op(
+    forward=mse,
+    backwards=(back_mse, back_mse_steps),
+    samples={
+        "column": lambda rand, n=11: (rand(n, 1), rand(n)),
+        "batched": lambda rand, m=3, n=11: (rand(m, n, 1), rand(m, n)),
+    },
+    wrt=("pred",),
+    oracle=lambda pred, target: F.mse_loss(pred.squeeze(-1), target),
+)
