@@ -9,7 +9,7 @@ from typing import Any
 RESERVED = ("grad_out", "out", "needs")
 
 
-class BadOp(TypeError):
+class BadOp(TypeError):  # noqa: N818 -- says what it is of
     """An operator that cannot be judged as it is written; the message says what to mend."""
 
 
@@ -101,7 +101,8 @@ def _options(function: Callable[..., Any]) -> dict[str, Any]:
 def _check_oracle(op: Op) -> None:
     if op.oracle is not None and not callable(op.oracle):
         raise BadOp(
-            f"{op.name}: oracle is {op.oracle!r}; give PyTorch's function, or None where it has none"
+            f"{op.name}: oracle is {op.oracle!r}; "
+            "give PyTorch's function, or None where it has none"
         )
     for name, parameter in signature(op.forward).parameters.items():
         if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
@@ -114,7 +115,8 @@ def _check_oracle(op: Op) -> None:
 def _check_wrt(op: Op) -> None:
     if not isinstance(op.wrt, tuple) or not op.wrt:
         raise BadOp(
-            f'{op.name}: wrt is {op.wrt!r}; list the arguments that get a gradient, as in wrt=("x",)'
+            f"{op.name}: wrt is {op.wrt!r}; "
+            'list the arguments that get a gradient, as in wrt=("x",)'
         )
     for name in op.wrt:
         if name not in op.arguments:
@@ -182,8 +184,8 @@ def _check_samples(op: Op) -> None:
         for parameter in list(signature(sample).parameters.values())[1:]:
             if not isinstance(parameter.default, int):
                 raise BadOp(
-                    f"{op.name}: sample {name!r} has a parameter {parameter.name!r} without a size; "
-                    f"after rand come axis sizes, as in {parameter.name}=7"
+                    f"{op.name}: sample {name!r} has a parameter {parameter.name!r} without a "
+                    f"size; after rand come axis sizes, as in {parameter.name}=7"
                 )
 
 

@@ -1,4 +1,4 @@
-"""The folder listing is the registry: every file in `ops/` and `networks/` ends in `OP = Op(...)`."""
+"""The registry is a folder listing: each file of `ops/` and `networks/` ends in `OP = Op(...)`."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -12,9 +12,10 @@ the formula is run in float64 several times with every input and every intermedi
                                  max D + (4 + 2 √a) u max |G|) + 2 s
 
 with s the smallest subnormal and a the longest axis of the inputs: an entry may be the end of a sum
-along that axis, added up term by term, each time rounding a partial sum as large as itself. The first bound knows that entries differ, the second that none may
-err by more than the worst may. Rounding drawn 8 times at 4 u covers real rounding at 1 u amply:
-`python -m scripts.alarms` prints the largest error seen over what is allowed.
+along that axis, added up term by term, each time rounding a partial sum as large as itself. The
+first bound knows that entries differ, the second that none may err by more than the worst may.
+Rounding drawn 8 times at 4 u covers real rounding at 1 u amply: `python -m scripts.alarms` prints
+the largest error seen over what is allowed.
 
 Noise may carry a number across a kink (relu at 0), which would widen the spread to everything the
 kink can do. An exact tie stays a tie under noise, since a tie of exact numbers is not rounded. A
@@ -26,6 +27,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import torch
@@ -53,7 +55,14 @@ _CONTRACTIONS: dict[Any, Callable[[Sequence[Any]], tuple[int, int]]] = {
 }
 _REDUCTIONS = {
     getattr(packet, overload)
-    for packet in (aten.sum, aten.mean, aten.logsumexp, aten.cumsum, aten.var, aten.linalg_vector_norm)
+    for packet in (
+        aten.sum,
+        aten.mean,
+        aten.logsumexp,
+        aten.cumsum,
+        aten.var,
+        aten.linalg_vector_norm,
+    )
     for overload in packet.overloads()
     if "out" not in overload
 }
@@ -141,9 +150,8 @@ def budgets(
 ) -> tuple[Budget, ...]:
     """`rounding_budget` for float64 inputs that already hold numbers of `dtype`.
 
-    Args:
-        sides: try both sides of an unsettled kink; without it, an unsettled budget is only a
-            reason to draw other inputs.
+    With `sides`, both sides of an unsettled kink are tried; without, an unsettled budget is only a
+    reason to draw other inputs.
     """
     unit = torch.finfo(dtype).eps / 2
     scale = max(4 * unit, LEAST_NOISE)
@@ -215,7 +223,18 @@ class _Kinks:
         return (self.margins[i] != 0) & (self.margins[i].abs() <= 2 * self.moved[i])
 
 
-class _Record(TorchDispatchMode):
+class Watch(TorchDispatchMode):
+    """A dispatch mode that never meets torch.compile, and so need not import its compiler (4 s)."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _Record(Watch):
     def __init__(self, kinks: _Kinks) -> None:
         super().__init__()
         self.kinks = kinks
@@ -228,7 +247,7 @@ class _Record(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-class _Noise(TorchDispatchMode):
+class _Noise(Watch):
     """Multiplies inputs and every result by 1 ± scale; sums get it on their terms, times √n."""
 
     def __init__(
@@ -237,7 +256,7 @@ class _Noise(TorchDispatchMode):
         super().__init__()
         # The two runs of a pair draw alike, so that each near tie is on either side in one of them.
         seed = run if side is None else run // 2
-        self.generator = torch.Generator().manual_seed(seed)
+        self.random = Random(seed)
         self.scale = scale
         self.floor = torch.finfo(dtype).smallest_normal
         self.kinks = kinks
@@ -261,8 +280,7 @@ class _Noise(TorchDispatchMode):
 
     def signs(self, shape: torch.Size) -> Tensor:
         count = math.prod(shape)
-        starts = max(_SIGNS.numel() - count, 1)
-        start = int(torch.randint(starts, (), generator=self.generator))
+        start = self.random.randrange(max(_SIGNS.numel() - count, 1))
         signs = _SIGNS if count <= _SIGNS.numel() else _SIGNS.repeat(count // _SIGNS.numel() + 1)
         return signs[start : start + count].view(shape)
 
@@ -285,6 +303,8 @@ class _Noise(TorchDispatchMode):
         result = func(*args, **kwargs)
         if func._schema.is_mutable:
             return result
+        if isinstance(result, Tensor):
+            return self.rounded(result) if result.is_floating_point() else result
         return tree_map_only(Tensor, lambda t: self.rounded(t) if _is_float(t) else t, result)
 
     def settled(self, func: Any, args: Sequence[Any]) -> tuple[Any, ...]:

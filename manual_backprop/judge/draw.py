@@ -107,8 +107,9 @@ class Rand:
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
         normal = torch.randn(shape, generator=self.generator, dtype=torch.float64)
         if self.numbers == "magnitudes":
-            exponent = torch.randint(-30, 10, shape, generator=self.generator)
-            return normal.sign() * torch.exp2(exponent.double())
+            even = torch.linspace(9, -30, max(normal.numel(), 1), dtype=torch.float64).round()
+            order = torch.randperm(normal.numel(), generator=self.generator)
+            return normal.sign() * torch.exp2(even[order].reshape(shape))
         if self.numbers == "ties":
             whole = torch.randint(0, 3, shape, generator=self.generator)
             return whole * normal.sign()

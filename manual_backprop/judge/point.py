@@ -1,4 +1,4 @@
-"""One set of numbers to judge at: the inputs, the truth in float64, and what rounding may do to it."""
+"""One set of numbers to judge at: inputs, the truth in float64, what rounding may do to it."""
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -157,9 +157,7 @@ def _draw_point(
     return Point(op, variant, dtype, seed, inputs, options, grad_out, out, tuple(grads))
 
 
-def checked_draw(
-    op: Op, variant: Variant, rand: Rand
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], dict[str, Any]]:
     """`draw`, with every way in which a sample may not fit its operator answered by a sentence.
 
     Raises:

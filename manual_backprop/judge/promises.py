@@ -9,9 +9,8 @@ from itertools import product
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from manual_backprop.judge.budget import Budget
+from manual_backprop.judge.budget import Budget, Watch
 from manual_backprop.judge.trial import Trial, flat
 from manual_backprop.judge.verdict import Finding, first_line
 from manual_backprop.judge.witnesses import loss_along, one_sided
@@ -25,9 +24,7 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
     Yields:
         A finding, and whether it is wrong (else a note).
     """
-    for label, got, budget in zip(
-        trial.point.labels, trial.grads, trial.point.grads, strict=True
-    ):
+    for label, got, budget in zip(trial.point.labels, trial.grads, trial.point.grads, strict=True):
         if got.numel() == 0:
             continue
         judged = _representable(trial, got, budget)
@@ -38,8 +35,9 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
             yield (
                 trial.finding(
                     "nan" if wrong else "unstable",
-                    f"is {float(got[index])} at {list(index)}, where {float(budget.truth[index]):.6g} "
-                    "is right" + ("" if wrong else "; an intermediate overflows in float16"),
+                    f"is {float(got[index])} at {list(index)}, where "
+                    f"{float(budget.truth[index]):.6g} is right"
+                    + ("" if wrong else "; an intermediate overflows in float16"),
                     label,
                     got=float(got[index]),
                     expected=float(budget.truth[index]),
@@ -54,14 +52,21 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
 
 
 def closeness(trial: Trial) -> tuple[float, float]:
-    """Error and allowance at the entry of all gradients that comes closest to its allowance."""
+    """Error and allowance at the entry of all gradients that comes closest to its allowance.
+
+    Both are relative to the largest entry of that gradient, where it is not 0.
+    """
     closest = (0.0, 0.0)
     for got, budget in zip(trial.grads, trial.point.grads, strict=True):
         if got.numel() == 0:
             continue
         error = _errors(got, budget, budget.allowed.isfinite())
         place = int((error / budget.allowed).argmax())
-        here = float(error.reshape(-1)[place]), float(budget.allowed.reshape(-1)[place])
+        size = float(budget.truth.abs().max()) or 1.0
+        here = (
+            float(error.reshape(-1)[place]) / size,
+            float(budget.allowed.reshape(-1)[place]) / size,
+        )
         if closest[1] == 0 or here[0] * closest[1] > closest[0] * here[1]:
             closest = here
     return closest
@@ -144,7 +149,7 @@ def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
 
 
 def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
-    """The same bits from the same call, again and after a call at another point of the same shape."""
+    """The same bits from the same call, again, and after a call on other numbers of that shape."""
     first = [grad.detach().clone() for grad in trial.grads]
     for when, between in (("again", None), ("after a call on other numbers", other)):
         if between is not None:
@@ -153,7 +158,9 @@ def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
         for label, a, b in zip(trial.point.labels, first, second, strict=False):
             if not _same_bits(a, b):
                 yield trial.finding(
-                    "stateful", f"called {when} with the same numbers, it is another gradient", label
+                    "stateful",
+                    f"called {when} with the same numbers, it is another gradient",
+                    label,
                 )
                 return
 
@@ -183,14 +190,16 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
                 index = _index_of(differs)
                 unmoved = torch.equal(got, plain)
                 yield trial.finding(
-                    "ignores-grad-out" if unmoved and not _turns(trial, plain, label) else "not-linear",
+                    "ignores-grad-out"
+                    if unmoved and not _turns(trial, plain, label)
+                    else "not-linear",
                     f"grad_out times {scale:g} gives {float(got[index]):.9g} at {list(index)}, not "
                     f"{scale:g} times {float(plain[index]):.9g}: "
                     + (
                         "the gradient does not depend on grad_out; multiply by it"
                         if unmoved
-                        else "a gradient is linear in grad_out; look for abs, clamp, a threshold, a "
-                        "square or a norm"
+                        else "a gradient is linear in grad_out; look for abs, clamp, a threshold, "
+                        "a square or a norm"
                     ),
                     label,
                 )
@@ -206,7 +215,7 @@ def _turns(trial: Trial, plain: Tensor, label: str) -> bool:
 
 
 def additive(trial: Trial) -> Iterator[Finding]:
-    """f(a) + f(b) = f(a + b) within three times the budget, where a + b = grad_out splits exactly."""
+    """f(a) + f(b) = f(a + b) within three times the budget, where grad_out splits exactly."""
     whole = trial.grad_out
     mask = torch.arange(whole.numel(), device=whole.device).reshape(whole.shape) % 2 == 0
     if whole.numel() > 1:
@@ -225,8 +234,8 @@ def additive(trial: Trial) -> Iterator[Finding]:
         if error > (allowed := 3 * float(budget.allowed.max())):
             yield trial.finding(
                 "not-linear",
-                f"the gradients of two parts of grad_out do not add up to that of the whole: off by "
-                f"{error:.1e} where {allowed:.1e} is allowed",
+                f"the gradients of two parts of grad_out do not add up to that of the whole: off "
+                f"by {error:.1e} where {allowed:.1e} is allowed",
                 label,
                 error=error,
                 allowed=allowed,
@@ -247,14 +256,14 @@ def zero_for_zero(trial: Trial) -> Iterator[Finding]:
             index = _index_of(differs)
             yield trial.finding(
                 "zero",
-                f"is {float(grad[index]):.6g} at {list(index)} for a grad_out of zeros; it must be 0",
+                f"is {float(grad[index]):.6g} at {list(index)} for a grad_out of zeros, not 0",
                 label,
             )
             return
 
 
 def honours_needs(trial: Trial) -> Iterator[Finding]:
-    """None where nobody needs a gradient, the same bits where somebody does, and no work for None."""
+    """None where nobody needs a gradient, the same bits elsewhere, and no work for None."""
     if "needs" not in trial.parameters:
         return
     wrt = trial.point.op.wrt
@@ -270,18 +279,18 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
         for name, needed, value, full in zip(wrt, needs, results, trial.grads, strict=False):
             if needed != (value is not None):
                 wanted = "a tensor" if needed else "None"
-                yield trial.finding(
-                    "arity", f"is not {wanted} for needs={needs}", f"grad_{name}"
-                )
+                yield trial.finding("arity", f"is not {wanted} for needs={needs}", f"grad_{name}")
                 return
             if needed and isinstance(value, Tensor) and not _same_bits(value, full):
                 yield trial.finding(
-                    "stateful", f"is another gradient for needs={needs} than for all", f"grad_{name}"
+                    "stateful",
+                    f"is another gradient for needs={needs} than for all",
+                    f"grad_{name}",
                 )
                 return
 
 
-class _Calls(TorchDispatchMode):
+class _Calls(Watch):
     """Counts operations that compute; views are free."""
 
     def __init__(self) -> None:

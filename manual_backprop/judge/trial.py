@@ -63,7 +63,9 @@ class Trial:
 
     def gradients(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
         """The gradients of one more call, flat, copied, in float64 on the CPU."""
-        return tuple(t.detach().to("cpu", torch.float64, copy=True) for t in flat(self.call(grad_out)))
+        return tuple(
+            t.detach().to("cpu", torch.float64, copy=True) for t in flat(self.call(grad_out))
+        )
 
     def finding(self, code: str, message: str, gradient: str = "", **numbers: Any) -> Finding:
         """A finding of this trial."""
@@ -94,15 +96,14 @@ class Trial:
         except Exception as error:
             code = "raises" if self.layout == "contiguous" else "layout"
             first = first_line(error)
-            raise Broken(
-                self.finding(code, f"raised {type(error).__name__}: {first}")
-            ) from error
+            raise Broken(self.finding(code, f"raised {type(error).__name__}: {first}")) from error
         self.grads = self._formed(result)
         for name, value in self._watched():
             if memory(value) != before[name]:
                 raise Broken(
                     self.finding(
-                        "mutates", f"{name} was written to; work on a copy, or call it {self.name}_"
+                        "mutates",
+                        f"{name} was written to; work on a copy, or call it {self.name}_"
                         if name == "grad_out"
                         else f"{name} was written to; work on a copy",
                     )
@@ -121,7 +122,9 @@ class Trial:
         wrt = self.point.op.wrt
         results = result if isinstance(result, (tuple, list)) and len(wrt) > 1 else (result,)
         if len(wrt) == 1 and isinstance(result, (tuple, list)):
-            results = tuple(result) if not isinstance(self.point.inputs[wrt[0]], tuple) else (result,)
+            results = (
+                tuple(result) if not isinstance(self.point.inputs[wrt[0]], tuple) else (result,)
+            )
         if len(results) != len(wrt):
             raise Broken(
                 self.finding(
@@ -202,20 +205,21 @@ class Trial:
                 if overlap(grad, earlier) and not overlap(grad, grad_out):
                     raise Broken(
                         self.finding(
-                            "aliases", f"shares memory with {other}; return a tensor of its own", label
+                            "aliases",
+                            f"shares memory with {other}; return a tensor of its own",
+                            label,
                         )
                     )
 
 
-def forward_out(point: Point, given: dict[str, Any]) -> Tensor:
+def forward_out(point: Point, given: dict[str, Any]) -> Any:
     """The operator's own forward on tensors that lie ready.
 
     Raises:
         Exception: whatever the forward raises.
     """
     with torch.no_grad():
-        out = point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
-    return out  # type: ignore[no-any-return]
+        return point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
 
 
 def flat(result: Any) -> list[Tensor]:
@@ -242,8 +246,8 @@ def overlap(a: Tensor, b: Tensor) -> bool:
 
 
 def _reach(tensor: Tensor) -> tuple[int, int]:
-    start = tensor.storage_offset() * tensor.element_size()
-    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    start = int(tensor.storage_offset()) * tensor.element_size()
+    last = sum((n - 1) * int(s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     return start, start + (last + 1) * tensor.element_size()
 
 
@@ -254,9 +258,7 @@ def _shape_code(got: torch.Size, expected: torch.Size) -> tuple[str, str]:
     squeezed = tuple(size for size in got if size != 1)
     if squeezed == tuple(size for size in expected if size != 1):
         return "shape", "; the numbers are as many, an axis of 1 is too many or missing"
-    if lead >= 0 and all(
-        e in (g, 1) for g, e in zip(got[lead:], expected, strict=True)
-    ):
+    if lead >= 0 and all(e in (g, 1) for g, e in zip(got[lead:], expected, strict=True)):
         return "not-reduced", (
             ": it was lent to every row by broadcasting, so its gradient is summed over the rows"
         )

@@ -6,11 +6,52 @@ from dataclasses import dataclass, field
 import torch
 
 CODES = frozenset(
-    "arity not-a-tensor shape not-reduced transposed dtype device nan zero mutates aliases stateful "
-    "ignores-grad-out not-linear layout swapped sign factor sum-for-mean mean-for-sum "
-    "missing-factor extra-factor missing-term extra-term missing-branch wrong-argument overwritten "
-    "convention wrong-variable wrong-axis flipped mask subset broadcast-loss stale-weights kink "
-    "unstable precision forward witnesses raises timeout not-exercised unknown".split()
+    {
+        "arity",
+        "not-a-tensor",
+        "shape",
+        "not-reduced",
+        "transposed",
+        "dtype",
+        "device",
+        "nan",
+        "zero",
+        "mutates",
+        "aliases",
+        "stateful",
+        "ignores-grad-out",
+        "not-linear",
+        "layout",
+        "swapped",
+        "sign",
+        "factor",
+        "sum-for-mean",
+        "mean-for-sum",
+        "missing-factor",
+        "extra-factor",
+        "missing-term",
+        "extra-term",
+        "missing-branch",
+        "wrong-argument",
+        "overwritten",
+        "convention",
+        "wrong-variable",
+        "wrong-axis",
+        "flipped",
+        "mask",
+        "subset",
+        "broadcast-loss",
+        "stale-weights",
+        "kink",
+        "unstable",
+        "precision",
+        "forward",
+        "witnesses",
+        "raises",
+        "timeout",
+        "not-exercised",
+        "unknown",
+    }
 )
 
 
@@ -60,7 +101,8 @@ class Tally:
 
     Attributes:
         cases: calls whose values were held to the truth.
-        error, allowed: of the entry that came closest to its allowance, absolute.
+        error, allowed: of the entry that came closest to its allowance, relative to the largest
+            entry of its gradient.
     """
 
     cases: int = 0

@@ -82,7 +82,9 @@ def verify(
         for sample in chosen:
             for dtype in dtypes:
                 for device in devices:
-                    judge.sample(sample, dtype, device, tuple(seeds), tuple(layouts), parts, progress)
+                    judge.sample(
+                        sample, dtype, device, tuple(seeds), tuple(layouts), parts, progress
+                    )
     return judge.verdict
 
 
@@ -126,6 +128,12 @@ def exact_products() -> Iterator[None]:
             setattr(owner, name, value)
 
 
+def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
+    """Whether it is PyTorch's function itself and not a composition of several."""
+    name = getattr(oracle, "__name__", "")
+    return oracle is not None and oracle in (getattr(torch, name, None), getattr(F, name, None))
+
+
 class _Judge:
     """Walks the grid of one operator and fills in its verdict."""
 
@@ -135,9 +143,8 @@ class _Judge:
         self.kink_is_wrong = (
             kinks == "reject"
             or str(op.forward.__module__).startswith("manual_backprop.")
-            or any(op.oracle is vars(space).get(name) for space in (torch, F) for name in vars(space)
-                   if op.oracle is not None)
-        )  # fmt: skip
+            or _is_pytorchs(op.oracle)
+        )
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
         if op.oracle is None:
             self.verdict.notes.append(
@@ -203,14 +210,16 @@ class _Judge:
         except Exception as error:
             self._fault(
                 "raises",
-                f"the forward raised {type(error).__name__}: {first_line(error)}; mend it, or leave "
-                "out what it does not take with dtypes= or devices=",
+                f"the forward raised {type(error).__name__}: {first_line(error)}; mend it, or "
+                "leave out what it does not take with dtypes= or devices=",
                 *where,
             )
             return False
         truth = here.out.truth
-        if not isinstance(out, torch.Tensor):
-            self._fault("forward", f"the forward returned {type(out).__name__}, not a tensor", *where)
+        if not isinstance(out, torch.Tensor):  # a forward of another author
+            self._fault(
+                "forward", f"the forward returned {type(out).__name__}, not a tensor", *where
+            )
         elif out.shape != truth.shape or out.dtype is not here.dtype:
             self._fault(
                 "forward",
@@ -245,8 +254,8 @@ class _Judge:
             label = here.labels[here.places.index(found.place)]
             message = (
                 f"the witnesses disagree about {label}: autograd of the oracle says "
-                f"{found.autograd:.12g} along a line and the forward's slope is {found.slope:.12g}, "
-                f"where {found.allowed:.1e} is allowed; is the forward the oracle's function?"
+                f"{found.autograd:.12g} along a line, the forward's slope is {found.slope:.12g}, "
+                f"and {found.allowed:.1e} is allowed; is the forward the oracle's function?"
             )
             self._fault("witnesses", message, here.variant, here.dtype, "cpu")
         for label in (here.labels[here.places.index(place)] for place in silent):
@@ -277,7 +286,7 @@ class _Judge:
                 for here in points:
                     if layout == "expanded":
                         wide = Variant(here.variant.sample, "expanded", expanded=True)
-                        here = point(self.op, wide, here.dtype, here.seed)  # noqa: PLW2901
+                        here = point(self.op, wide, here.dtype, here.seed)
                         self._values(Trial(backward, here, device, "contiguous"))
                     self._values(Trial(backward, here, device, layout))
         if "promises" in parts:
@@ -296,7 +305,14 @@ class _Judge:
                 self._note(*promises.shapes_on_meta(trial))
         if "made" in parts:
             for variant in self._made(first):
-                self._values(Trial(backward, point(self.op, variant, first.dtype, first.seed), device, "contiguous"))
+                self._values(
+                    Trial(
+                        backward,
+                        point(self.op, variant, first.dtype, first.seed),
+                        device,
+                        "contiguous",
+                    )
+                )
 
     def _made(self, here: Point) -> Iterator[Variant]:
         """What the judge makes of a sample; repeated indices only where it draws any."""
@@ -321,6 +337,8 @@ class _Judge:
         self.verdict.tallies[key] = tally.plus(*promises.closeness(trial))
 
     def _note(self, *notes: Finding) -> None:
-        """Keep one note of a kind."""
-        known = {(note.backward, note.gradient, note.code) for note in self.verdict.notes}
-        self.verdict.notes += [n for n in notes if (n.backward, n.gradient, n.code) not in known]
+        """Keep one note of a kind for each backward."""
+        for note in notes:
+            known = {(kept.backward, kept.code) for kept in self.verdict.notes}
+            if (note.backward, note.code) not in known:
+                self.verdict.notes.append(note)

@@ -3,7 +3,7 @@
 Slopes are 5-point differences whose step is chosen from the function itself. With L along a line,
 
     D(h) = (L(-2h) - 8 L(-h) + 8 L(h) - L(2h)) / 12h
-    error ≤ 3/2 r / h  +  h⁴/30 |L⁽⁵⁾|        r: rounding of one L; the rest: what the formula leaves
+    error ≤ 3/2 r / h  +  h⁴/30 |L⁽⁵⁾|        r: rounding of one L; then the formula's own
     h = (3/2 r / (4/30 |L⁽⁵⁾|))^(1/5)         where the two sum to least
 
 (Fornberg 1988; the choice of step as in FiniteDifferences.jl). A kink between the five points makes
@@ -96,7 +96,7 @@ def loss_along(
     direction: Tensor,
     grad_out: Tensor,
 ) -> Callable[[float], float]:
-    """t -> ⟨grad_out, forward(..., inputs[place] + t direction, ...)⟩, less its value at t = 0."""
+    """T -> ⟨grad_out, forward(..., inputs[place] + t direction, ...)⟩, less its value at t = 0."""
     base = forward(*inputs)
 
     def line(t: float) -> float:
@@ -133,7 +133,7 @@ def disagreement(
     Returns:
         The first disagreement or None, and the inputs for which no slope could be had.
     """
-    silent = []
+    silent: list[int] = []
     size = float((forward(*inputs) * grad_out).abs().sum())
     for place, grad in zip(wrt, grads, strict=True):
         x = inputs[place]

@@ -60,16 +60,26 @@ def back_two_layer_broadcast(
     return grad_x, grad_w1, grad_b1, grad_w2, grad_b2
 
 
-def _draw(rand, n, i, h):  # type: ignore[no-untyped-def]
-    return rand(n, i), rand(i, h), rand(h), rand(h, 1), rand(1), rand(n)
-
-
 OP = Op(
     forward=two_layer,
     backwards=(back_two_layer, back_two_layer_broadcast),
     samples={
-        "rows": lambda rand, n=11, i=7, h=5: _draw(rand, n, i, h),
-        "article": lambda rand: _draw(rand, 1000, 784, 50),
+        "rows": lambda rand, n=11, i=7, h=5: (
+            rand(n, i),
+            rand(i, h),
+            rand(h),
+            rand(h, 1),
+            rand(1),
+            rand(n),
+        ),
+        "article": lambda rand: (
+            rand(1000, 784),
+            rand(784, 50),
+            rand(50),
+            rand(50, 1),
+            rand(1),
+            rand(1000),
+        ),
     },
     wrt=("x", "w1", "b1", "w2", "b2"),
     oracle=lambda x, w1, b1, w2, b2, target: F.mse_loss(

@@ -12,6 +12,8 @@ Every leading axis is a batch: w and b were lent to each row, so their gradients
 every row.
 """
 
+from typing import overload
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -35,6 +37,12 @@ def rows(t: Float[Tensor, "*n k"]) -> Float[Tensor, "rows k"]:
     return t.reshape(t.shape[:-1].numel(), t.shape[-1])
 
 
+@overload
+def back_lin(x: X, w: W, grad_out: Y) -> tuple[X, W, B]: ...
+@overload
+def back_lin(
+    x: X, w: W, grad_out: Y, needs: tuple[bool, bool, bool]
+) -> tuple[X | None, W | None, B | None]: ...
 def back_lin(
     x: X, w: W, grad_out: Y, needs: tuple[bool, bool, bool] = (True, True, True)
 ) -> tuple[X | None, W | None, B | None]:
@@ -51,7 +59,7 @@ def back_lin(
 
 
 def back_lin_broadcast(x: X, w: W, grad_out: Y) -> tuple[X, W, B]:
-    """Every product x_i w_io ȳ_o laid out along its own axis, then summed: n i o numbers at once."""
+    """Every product laid out along its own axis, then summed: n i o numbers at once."""
     inp, out_g = rows(x), rows(grad_out)  # (n, i), (n, o)
     grad_x = (out_g[:, None, :] * w).sum(-1)
     grad_w = (inp[:, :, None] * out_g[:, None, :]).sum(0)

@@ -4,7 +4,7 @@
 
 Derivation
     dL = 2/n Σ_n (pred_n - target_n) dpred_n           a small change of the predictions
-    dℓ = L̄ dL                                          is felt by the loss behind;
+    dE = L̄ dL                                          is felt by what comes behind;
        = ⟨L̄ 2/n (pred - target), dpred⟩                collect what stands with dpred,
     pred̄ = L̄ 2/n (pred - target)                       and read off the gradient.
 

@@ -19,7 +19,7 @@ X = Float[Tensor, "*s"]
 
 
 def tanh(x: X) -> X:
-    """t = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ), written with e^-2|x| - 1, which neither overflows nor cancels."""
+    """t = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ), with e^-2|x| - 1, which neither overflows nor cancels."""
     e = torch.expm1(-2 * x.abs())
     return x.sign() * (-e / (2 + e))
 

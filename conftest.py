@@ -1,0 +1,80 @@
+"""The grid that every test runs on, the header that names it, and shape checking while testing."""
+
+import pytest
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("manual_backprop")
+    group.addoption("--device", default="all", help="cpu, cuda, or all that are there (default)")
+    group.addoption("--dtype", default="all", help=f"of {', '.join(DTYPES)}; several with commas")
+    group.addoption("--seed", type=int, default=0, help="draw other numbers (default: 0)")
+
+
+def _timing(config: pytest.Config) -> bool:
+    return bool(config.getoption("benchmark_only") or config.getoption("benchmark_enable"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _timing(config):
+        return
+    config.option.benchmark_disable = True  # a plain run calls each benchmark once
+    from jaxtyping import install_import_hook
+
+    install_import_hook(["manual_backprop.ops", "manual_backprop.networks"], "beartype.beartype")
+
+
+def devices(config: pytest.Config) -> list[str]:
+    from manual_backprop.judge.verify import available_devices, check_device
+
+    asked = config.getoption("--device")
+    if asked == "all":
+        return list(available_devices())
+    for device in asked.split(","):
+        try:
+            check_device(device)
+        except ValueError as error:
+            raise pytest.UsageError(f"--device: {error}") from error
+    return asked.split(",")
+
+
+def dtypes(config: pytest.Config) -> list[str]:
+    asked = (
+        DTYPES if config.getoption("--dtype") == "all" else config.getoption("--dtype").split(",")
+    )
+    for dtype in asked:
+        if dtype not in DTYPES:
+            raise pytest.UsageError(f"--dtype: no {dtype!r}; there are {', '.join(DTYPES)}")
+    return list(asked)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "device" in metafunc.fixturenames:
+        metafunc.parametrize("device", devices(metafunc.config))
+    if "dtype" in metafunc.fixturenames:
+        import torch
+
+        names = dtypes(metafunc.config)
+        metafunc.parametrize("dtype", [getattr(torch, name) for name in names], ids=names)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    import torch
+
+    names = [
+        torch.cuda.get_device_name() if device == "cuda" else device for device in devices(config)
+    ]
+    precision = torch.get_float32_matmul_precision()
+    return [
+        f"torch {torch.__version__}, devices: {', '.join(names)}, dtypes: "
+        f"{', '.join(dtypes(config))}, threads: {torch.get_num_threads()}, "
+        f"seed: {config.getoption('--seed')}",
+        f"float32 matmul precision: {precision}; TF32 and reduced-precision sums are off while "
+        f"judging; shapes are {'not ' if _timing(config) else ''}checked",
+    ]
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--seed"))

@@ -1,0 +1,150 @@
+"""`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from manual_backprop.judge.verdict import Verdict
+    from manual_backprop.op import Op
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+
+
+def _dtypes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """The dtypes of a word with commas; "all" is all of them."""
+    names = DTYPES if value == "all" else tuple(value.split(","))
+    for name in names:
+        if name not in DTYPES:
+            raise click.BadParameter(
+                f"no {name!r}; there are {', '.join(DTYPES)}, and all", ctx, param
+            )
+    return names
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="manual-backprop", message="%(prog)s %(version)s")
+def main() -> None:
+    """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
+
+
+@main.command()
+@click.argument("operators", metavar="[OP]...", nargs=-1)
+@click.option(
+    "--device",
+    default="all",
+    show_default="all that are there",
+    help="cpu, cuda, cuda:1, ...; several with commas.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    default="all",
+    show_default=True,
+    callback=_dtypes,
+    metavar="[all|NAME,...]",
+    help=f"Of {', '.join(DTYPES)}.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Draw other numbers; the same seed draws the same.",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Write the verdicts to FILE as well; - is standard output, and the table goes to stderr.",
+    metavar="FILE",
+)
+def verify(
+    operators: tuple[str, ...],
+    device: str,
+    dtypes: tuple[str, ...],
+    seed: int,
+    json_file: Path | None,
+) -> None:
+    """Hold the backwards of all operators, or of each OP, to PyTorch.
+
+    Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
+    """
+    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
+        raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
+
+    from rich.console import Console
+
+    from manual_backprop.judge.verify import available_devices, check_device
+    from manual_backprop.report import as_json, as_table
+
+    chosen = _chosen(operators)
+    devices = available_devices() if device == "all" else tuple(device.split(","))
+    for name in devices:
+        try:
+            check_device(name)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--device") from error
+
+    console = Console(stderr=str(json_file) == "-", highlight=False)
+    console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
+    verdicts = _judged(chosen, devices, dtypes, seed, console)
+    as_table.show(console, verdicts, dtypes)
+    if json_file is not None:
+        try:
+            as_json.write(json_file, verdicts, devices, dtypes, seed)
+        except OSError as error:
+            raise click.BadParameter(
+                f"cannot write {json_file}: {error.strerror}", param_hint="--json"
+            ) from error
+    raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
+
+
+def _chosen(operators: tuple[str, ...]) -> "list[Op]":
+    from manual_backprop.registry import OPS
+
+    for name in operators:
+        if name not in OPS:
+            close = get_close_matches(name, OPS, cutoff=0.4)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(OPS)}"
+            raise click.BadParameter(f"no operator {name!r}; {hint}", param_hint="OP")
+    return [OPS[name] for name in dict.fromkeys(operators or OPS)]
+
+
+def _judged(
+    chosen: "list[Op]",
+    devices: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    seed: int,
+    console: "Console",
+) -> "list[Verdict]":
+    """The verdicts, with a progress bar where somebody watches."""
+    import torch
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from manual_backprop.judge.verify import verify
+
+    steps = {op: len(op.backwards) * len(op.samples) * len(dtypes) * len(devices) for op in chosen}
+    columns = TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn()
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=sum(steps.values()))
+        verdicts = []
+        for op in chosen:
+            bar.update(task, description=op.name)
+            verdicts.append(
+                verify(
+                    op,
+                    dtypes=[getattr(torch, name) for name in dtypes],
+                    devices=devices,
+                    seeds=(seed, seed + 1),
+                    kinks="reject",
+                    progress=lambda: bar.advance(task),
+                )
+            )
+    return verdicts

@@ -1,0 +1,89 @@
+"""A verdict as JSON, in the form that `verify.schema.json` beside this file describes."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from manual_backprop.judge.verdict import Finding, Verdict
+from manual_backprop.report.environment import environment
+
+SCHEMA = "manual-backprop/verify"
+VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the report."""
+    text = files("manual_backprop.report").joinpath("verify.schema.json").read_text("utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def report(
+    verdicts: Sequence[Verdict], devices: tuple[str, ...], dtypes: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """One record per backward, and what the numbers depend on."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "ok": all(verdict.ok for verdict in verdicts),
+        "seed": seed,
+        "environment": environment(devices),
+        "backwards": [
+            {
+                "operator": verdict.operator,
+                "backward": name,
+                "ok": not verdict.of(name),
+                "saves": list(saves),
+                "cases": verdict.cases(name),
+                "dtypes": {
+                    dtype: {"error": tally.error, "allowed": tally.allowed, "cases": tally.cases}
+                    for dtype in dtypes
+                    if (tally := verdict.tallies.get((name, dtype)))
+                },
+                "findings": [_finding(finding) for finding in verdict.of(name)],
+                "notes": [
+                    _finding(note)
+                    for note in verdict.notes
+                    if note.backward in (name, verdict.operator)
+                ],
+            }
+            for verdict in verdicts
+            for name, saves in verdict.saves.items()
+        ],
+    }
+
+
+def write(
+    file: Path,
+    verdicts: Sequence[Verdict],
+    devices: tuple[str, ...],
+    dtypes: Sequence[str],
+    seed: int,
+) -> None:
+    """Write the report whole or not at all; `-` is standard output.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is still there.
+    """
+    text = json.dumps(report(verdicts, devices, dtypes, seed), indent=2, allow_nan=False) + "\n"
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
+    with NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as partial:
+        partial.write(text)
+    Path(partial.name).chmod(0o644)
+    os.replace(partial.name, file)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """Without fields that say nothing; JSON has no infinity, so those numbers are strings."""
+    fields = {name: value for name, value in vars(finding).items() if value not in (None, "")}
+    return {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

@@ -1,0 +1,30 @@
+"""What the numbers of a report depend on."""
+
+import platform
+from typing import Any
+
+import torch
+
+import manual_backprop
+
+
+def environment(devices: tuple[str, ...]) -> dict[str, Any]:
+    """Versions, devices by name, threads and precision switches, ready for JSON."""
+    return {
+        "manual_backprop": manual_backprop.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "devices": {name: device_name(name) for name in devices},
+        "threads": torch.get_num_threads(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "tf32_while_judging": False,
+        "reduced_precision_sums_while_judging": False,
+    }
+
+
+def device_name(device: str) -> str:
+    """As its maker calls it."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

@@ -1,0 +1,37 @@
+"""Marks that run a test for every operator, backward and sample of the house."""
+
+import pytest
+
+from manual_backprop.judge.draw import ARTICLE, LAYOUTS
+from manual_backprop.registry import OPS
+
+_SAMPLES = [(op, sample) for op in OPS.values() for sample in op.samples]
+_BACKWARDS = [(op, back, sample) for op, sample in _SAMPLES for back in op.backwards]
+
+
+def _is_small(case):
+    return case[-1] != ARTICLE
+
+
+def _name(case):
+    return f"{case[1].__name__}-{case[2]}"
+
+
+every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)
+every_sample = pytest.mark.parametrize(
+    ("op", "sample"), _SAMPLES, ids=[f"{op.name}-{sample}" for op, sample in _SAMPLES]
+)
+every_small_sample = pytest.mark.parametrize(
+    ("op", "sample"),
+    [case for case in _SAMPLES if _is_small(case)],
+    ids=[f"{op.name}-{sample}" for op, sample in _SAMPLES if _is_small((op, sample))],
+)
+every_backward = pytest.mark.parametrize(
+    ("op", "backward", "sample"), _BACKWARDS, ids=map(_name, _BACKWARDS)
+)
+every_small_backward = pytest.mark.parametrize(
+    ("op", "backward", "sample"),
+    [case for case in _BACKWARDS if _is_small(case)],
+    ids=[_name(case) for case in _BACKWARDS if _is_small(case)],
+)
+every_layout = pytest.mark.parametrize("layout", LAYOUTS)
