@@ -11,7 +11,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {
+HOMES = {  # where each public name that is no operator lives
     "BadOp": "op",
     "Op": "op",
     "verify": "judge.verify",
@@ -27,8 +27,8 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    if name in HOMES:
+        return getattr(import_module(f"{__name__}.{HOMES[name]}"), name)
     functions = import_module(f"{__name__}.registry").public_functions()
     if name not in functions:
         raise AttributeError(f"manual_backprop has no {name!r}")
@@ -37,4 +37,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     functions = import_module(f"{__name__}.registry").public_functions()
-    return sorted(["__version__", *_HOME, *functions])
+    return sorted(["__version__", *HOMES, *functions])

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
+class _WrongFile(click.ClickException):
+    exit_code = 2
+
+
 def _dtypes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
     """The dtypes of a word with commas; "all" is all of them."""
     names = DTYPES if value == "all" else tuple(value.split(","))
@@ -105,7 +109,10 @@ def verify(
 
 
 def _chosen(operators: tuple[str, ...]) -> "list[Op]":
-    from manual_backprop.registry import OPS
+    try:
+        from manual_backprop.registry import OPS
+    except TypeError as error:  # BadOp, which cannot be named before torch is imported
+        raise _WrongFile(str(error)) from error
 
     for name in operators:
         if name not in OPS:

@@ -9,7 +9,7 @@ import manual_backprop.ops
 from manual_backprop.op import BadOp, Op
 
 
-def _load(package: str, name: str) -> Op:
+def load(package: str, name: str) -> Op:
     """The operator in one file.
 
     Raises:
@@ -28,7 +28,7 @@ def _load(package: str, name: str) -> Op:
 
 
 OPS: dict[str, Op] = {
-    name: _load(package.__name__, name)
+    name: load(package.__name__, name)
     for package in (manual_backprop.ops, manual_backprop.networks)
     for _, name, _ in sorted(iter_modules(package.__path__), key=lambda module: module.name)
 }

@@ -39,7 +39,6 @@ def trials(op_name: str, dtype_name: str, wanted: int, first_seed: int) -> dict[
     from manual_backprop.judge.trial import Broken, Trial
     from manual_backprop.registry import OPS
 
-    torch.set_num_threads(1)
     op = OPS[op_name]
     samples = [sample for sample in op.samples if sample != ARTICLE]
     scores = {backward.__name__: Score() for backward in op.backwards}
@@ -70,12 +69,18 @@ def trials(op_name: str, dtype_name: str, wanted: int, first_seed: int) -> dict[
     return scores
 
 
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def scores(
     names: list[str], dtypes: tuple[str, ...], wanted: int, first_seed: int, jobs: int
 ) -> dict[tuple[str, str], Score]:
     """(backward, dtype) -> Score, computed in `jobs` processes."""
     tasks = [(name, dtype) for name in names for dtype in dtypes]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_one_thread) as pool:
         futures = [pool.submit(trials, name, dtype, wanted, first_seed) for name, dtype in tasks]
         return {
             (backward, dtype): score

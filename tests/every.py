@@ -35,3 +35,8 @@ every_small_backward = pytest.mark.parametrize(
     ids=[_name(case) for case in _BACKWARDS if _is_small(case)],
 )
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
+every_article = pytest.mark.parametrize(
+    ("op", "backward"),
+    [case[:2] for case in _BACKWARDS if not _is_small(case)],
+    ids=[case[1].__name__ for case in _BACKWARDS if not _is_small(case)],
+)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from manual_backprop.judge.budget import Budget, Watch
-from manual_backprop.judge.trial import Trial, flat
-from manual_backprop.judge.verdict import Finding, first_line
+from manual_backprop.judge.trial import Broken, Trial, flat
+from manual_backprop.judge.verdict import Finding
 from manual_backprop.judge.witnesses import loss_along, one_sided
 
-NEAR_KINK = 8  # so many differing entries are held to the slopes beside them, one by one
+NEAR_KINK = 256  # so many differing entries are held to the slopes beside them, one by one
 
 
 def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
@@ -150,12 +150,12 @@ def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
 
 def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
     """The same bits from the same call, again, and after a call on other numbers of that shape."""
-    first = [grad.detach().clone() for grad in trial.grads]
+    first = [grad.detach().to("cpu", torch.float64, copy=True) for grad in trial.grads]
     for when, between in (("again", None), ("after a call on other numbers", other)):
         if between is not None:
             between.call()
-        second = flat(trial.call())
-        for label, a, b in zip(trial.point.labels, first, second, strict=False):
+        second = trial.gradients()
+        for label, a, b in zip(trial.point.labels, first, second, strict=True):
             if not _same_bits(a, b):
                 yield trial.finding(
                     "stateful",
@@ -310,12 +310,9 @@ def shapes_on_meta(trial: Trial) -> Iterator[Finding]:
     }
     try:
         result = flat(trial.call(trial.grad_out.to("meta"), **given))
-    except Exception as error:
-        first = first_line(error)
-        yield trial.finding(
-            "device",
-            f"cannot be traced without numbers (meta tensors): {type(error).__name__}: {first}",
-        )
+    except Broken as broken:
+        said = f"cannot be traced without numbers (meta tensors): it {broken.finding.message}"
+        yield trial.finding("device", said)
         return
     for label, grad, budget in zip(trial.point.labels, result, trial.point.grads, strict=False):
         if grad.shape != budget.truth.shape:

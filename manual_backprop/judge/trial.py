@@ -51,21 +51,32 @@ class Trial:
         self.grads: tuple[Tensor, ...] = ()
 
     def call(self, grad_out: Tensor | None = None, **extra: Any) -> Any:
-        """What the backward returns, as it returns it; in place on a copy of grad_out."""
-        grad_out = self.grad_out if grad_out is None else grad_out
-        return self.call_with(grad_out.clone() if self.in_place else grad_out, **extra)
+        """What the backward returns, as it returns it; in place on a copy of grad_out.
 
-    def call_with(self, grad_out: Tensor, **extra: Any) -> Any:
-        """The same with the very tensor `grad_out`."""
+        Raises:
+            Broken: it raised.
+        """
+        grad_out = self.grad_out if grad_out is None else grad_out
+        return self._call_with(grad_out.clone() if self.in_place else grad_out, **extra)
+
+    def _call_with(self, grad_out: Tensor, **extra: Any) -> Any:
         arguments = {**self.given, **self.point.options, "grad_out": grad_out, **extra}
-        with torch.no_grad():
-            return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
+        try:
+            with torch.no_grad():
+                return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
+        except Exception as error:
+            code = "raises" if self.layout == "contiguous" else "layout"
+            said = f"raised {type(error).__name__}: {first_line(error)}"
+            raise Broken(self.finding(code, said)) from error
 
     def gradients(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The gradients of one more call, flat, copied, in float64 on the CPU."""
-        return tuple(
-            t.detach().to("cpu", torch.float64, copy=True) for t in flat(self.call(grad_out))
-        )
+        """The gradients of one more call, one per label, copied, in float64 on the CPU.
+
+        Raises:
+            Broken: it raised, or returned something else than gradients.
+        """
+        grads = self._formed(self.call(grad_out))
+        return tuple(grad.detach().to("cpu", torch.float64, copy=True) for grad in grads)
 
     def finding(self, code: str, message: str, gradient: str = "", **numbers: Any) -> Finding:
         """A finding of this trial."""
@@ -91,13 +102,7 @@ class Trial:
         """
         before = {name: memory(value) for name, value in self._watched()}
         passed = self.grad_out.clone() if self.in_place else self.grad_out
-        try:
-            result = self.call_with(passed)
-        except Exception as error:
-            code = "raises" if self.layout == "contiguous" else "layout"
-            first = first_line(error)
-            raise Broken(self.finding(code, f"raised {type(error).__name__}: {first}")) from error
-        self.grads = self._formed(result)
+        self.grads = self._formed(self._call_with(passed))
         for name, value in self._watched():
             if memory(value) != before[name]:
                 raise Broken(
@@ -120,11 +125,8 @@ class Trial:
 
     def _formed(self, result: Any) -> tuple[Tensor, ...]:
         wrt = self.point.op.wrt
-        results = result if isinstance(result, (tuple, list)) and len(wrt) > 1 else (result,)
-        if len(wrt) == 1 and isinstance(result, (tuple, list)):
-            results = (
-                tuple(result) if not isinstance(self.point.inputs[wrt[0]], tuple) else (result,)
-            )
+        many = len(wrt) > 1 and isinstance(result, (tuple, list))
+        results = tuple(result) if many else (result,)
         if len(results) != len(wrt):
             raise Broken(
                 self.finding(
@@ -158,7 +160,8 @@ class Trial:
     def _like(self, label: str, value: Any, truth: Tensor) -> None:
         if not isinstance(value, Tensor):
             what = "None" if value is None else f"a {type(value).__name__}"
-            raise Broken(self.finding("not-a-tensor", f"is {what}, not a tensor", label))
+            remedy = "; return the tensor itself" if isinstance(value, tuple) else ""
+            raise Broken(self.finding("not-a-tensor", f"is {what}, not a tensor{remedy}", label))
         if value.shape != truth.shape:
             code, remedy = _shape_code(value.shape, truth.shape)
             raise Broken(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -327,14 +328,25 @@ class _Judge:
         return trial
 
     def _values(self, trial: Trial) -> None:
+        """Hold one call to the truth.
+
+        Raises:
+            Broken: it is wrong; with the broken promise that explains it, where there is one.
+        """
         self._called(trial)
         for finding, wrong in promises.right_values(trial, kink_is_wrong=self.kink_is_wrong):
             if wrong:
-                raise Broken(finding)
+                raise Broken(self._explained(trial, finding))
             self._note(finding)
         key = trial.name, dtype_name(trial.point.dtype)
         tally = self.verdict.tallies.get(key, Tally())
         self.verdict.tallies[key] = tally.plus(*promises.closeness(trial))
+
+    def _explained(self, trial: Trial, finding: Finding) -> Finding:
+        if finding.code != "unknown" or not trial.point.variant.own:
+            return finding
+        explanations = chain(promises.repeatable(trial, trial), promises.homogeneous(trial))
+        return next(explanations, finding)
 
     def _note(self, *notes: Finding) -> None:
         """Keep one note of a kind for each backward."""

@@ -32,7 +32,7 @@ def lin(x: X, w: W, b: B) -> Y:
     return x @ w + b
 
 
-def rows(t: Float[Tensor, "*n k"]) -> Float[Tensor, "rows k"]:
+def _rows(t: Float[Tensor, "*n k"]) -> Float[Tensor, "rows k"]:
     """All leading axes as one; a vector is one row."""
     return t.reshape(t.shape[:-1].numel(), t.shape[-1])
 
@@ -52,15 +52,15 @@ def back_lin(
     if need_x:
         grad_x = grad_out @ w.T
     if need_w:
-        grad_w = rows(x).T @ rows(grad_out)
+        grad_w = _rows(x).T @ _rows(grad_out)
     if need_b:
-        grad_b = rows(grad_out).sum(0)
+        grad_b = _rows(grad_out).sum(0)
     return grad_x, grad_w, grad_b
 
 
 def back_lin_broadcast(x: X, w: W, grad_out: Y) -> tuple[X, W, B]:
     """Every product laid out along its own axis, then summed: n i o numbers at once."""
-    inp, out_g = rows(x), rows(grad_out)  # (n, i), (n, o)
+    inp, out_g = _rows(x), _rows(grad_out)  # (n, i), (n, o)
     grad_x = (out_g[:, None, :] * w).sum(-1)
     grad_w = (inp[:, :, None] * out_g[:, None, :]).sum(0)
     grad_b = out_g.sum(0)

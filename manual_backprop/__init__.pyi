@@ -1,0 +1,40 @@
+# Written by `python -m scripts.make_stub`.
+from manual_backprop.judge.budget import Budget as Budget
+from manual_backprop.judge.budget import rounding_budget as rounding_budget
+from manual_backprop.judge.verdict import Finding as Finding
+from manual_backprop.judge.verdict import Verdict as Verdict
+from manual_backprop.judge.verdict import WrongGradient as WrongGradient
+from manual_backprop.judge.verify import verify as verify
+from manual_backprop.networks.two_layer import back_two_layer as back_two_layer
+from manual_backprop.networks.two_layer import back_two_layer_broadcast as back_two_layer_broadcast
+from manual_backprop.networks.two_layer import two_layer as two_layer
+from manual_backprop.op import BadOp as BadOp
+from manual_backprop.op import Op as Op
+from manual_backprop.ops.lin import back_lin as back_lin
+from manual_backprop.ops.lin import back_lin_broadcast as back_lin_broadcast
+from manual_backprop.ops.lin import back_lin_einsum as back_lin_einsum
+from manual_backprop.ops.lin import lin as lin
+from manual_backprop.ops.mse import back_mse as back_mse
+from manual_backprop.ops.mse import back_mse_steps as back_mse_steps
+from manual_backprop.ops.mse import mse as mse
+from manual_backprop.ops.relu import back_relu as back_relu
+from manual_backprop.ops.relu import back_relu_ as back_relu_
+from manual_backprop.ops.relu import back_relu_from_out as back_relu_from_out
+from manual_backprop.ops.relu import relu as relu
+from manual_backprop.ops.sigmoid import back_sigmoid as back_sigmoid
+from manual_backprop.ops.sigmoid import back_sigmoid_ as back_sigmoid_
+from manual_backprop.ops.sigmoid import back_sigmoid_from_x as back_sigmoid_from_x
+from manual_backprop.ops.sigmoid import sigmoid as sigmoid
+from manual_backprop.ops.softmax import back_softmax as back_softmax
+from manual_backprop.ops.softmax import back_softmax_ as back_softmax_
+from manual_backprop.ops.softmax import back_softmax_jacobian as back_softmax_jacobian
+from manual_backprop.ops.softmax import softmax as softmax
+from manual_backprop.ops.softmax import softmax_jacobian as softmax_jacobian
+from manual_backprop.ops.tanh import back_tanh as back_tanh
+from manual_backprop.ops.tanh import back_tanh_ as back_tanh_
+from manual_backprop.ops.tanh import back_tanh_from_x as back_tanh_from_x
+from manual_backprop.ops.tanh import tanh as tanh
+from manual_backprop.registry import OPS as OPS
+
+__version__: str
+HOMES: dict[str, str]

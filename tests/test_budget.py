@@ -1,0 +1,96 @@
+"""The budget admits what rounding does and little more."""
+
+import pytest
+import torch
+
+from manual_backprop import rounding_budget
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+FUNCTIONS = {
+    "sum of exp": lambda x: x.exp().sum(-1),
+    "product": lambda x: x @ x.mT,
+    "softmax": lambda x: x.softmax(-1),
+    "log softmax": lambda x: x.log_softmax(-1),
+    "layer norm": lambda x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+    "variance": lambda x: x.var(-1),
+    "cancelling": lambda x: (x + 100) - 100,
+    "several": lambda x: (x.sin(), x.cos() * x),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_pytorchs_own_results_stay_within(name, dtype):
+    function = FUNCTIONS[name]
+    for seed in range(10):
+        x = normal(11, 31, seed=seed).to(dtype)
+        got = function(x)
+        budgets = rounding_budget(function, (x,), dtype)
+        for value, budget in zip(got if isinstance(got, tuple) else (got,), budgets, strict=True):
+            assert budget.ratio(value) <= 1
+
+
+def test_a_few_hundred_roundings_too_many_do_not(dtype):
+    x = normal(11, 31).to(dtype)
+    (budget,) = rounding_budget(torch.sin, (x,), dtype)
+    eps = torch.finfo(dtype).eps
+    assert budget.ratio(budget.truth * (1 + 32 * eps)) > 1
+    assert budget.ratio(budget.truth) == 0
+
+
+def test_gradients_through_autograd_are_rounded_in_both_passes():
+    def gradient(x):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            (grad,) = torch.autograd.grad((x.exp() * x).sum(), x)
+        return grad
+
+    x = normal(31).float()
+    (budget,) = rounding_budget(gradient, (x,), torch.float32)
+    assert budget.ratio(gradient(x)) <= 1
+    assert budget.ratio(gradient(x) * 1.0001) > 1
+
+
+def test_integers_pass_through_unrounded():
+    x, index = normal(11, 7), torch.tensor([3, 1, 4])
+    (budget,) = rounding_budget(lambda x, i: x[i] * 3, (x, index), torch.float32)
+    assert budget.ratio(x.float()[index] * 3) <= 1
+
+
+def test_empty_results_have_a_budget():
+    (budget,) = rounding_budget(lambda x: x * 2, (torch.empty(0, 3),), torch.float32)
+    assert budget.ratio(torch.empty(0, 3)) == 0
+
+
+def test_nan_is_never_within():
+    (budget,) = rounding_budget(torch.sin, (normal(3),), torch.float32)
+    assert budget.ratio(torch.full((3,), torch.nan)) == float("inf")
+
+
+def test_a_dtype_that_does_not_round_is_refused():
+    with pytest.raises(TypeError, match="int64"):
+        rounding_budget(torch.sin, (normal(3),), torch.int64)
+
+
+def mask_of_a_sum(terms):
+    return (terms.sum(-1) > 0).to(terms.dtype)
+
+
+def test_an_exact_tie_stays_a_tie():
+    terms = torch.tensor([[1.0, -1.0], [2.0, 1.0]])
+    (budget,) = rounding_budget(mask_of_a_sum, (terms,), torch.float32)
+    assert budget.settled
+    assert budget.ratio(torch.tensor([0.0, 1.0])) == 0
+    assert budget.ratio(torch.tensor([1.0, 1.0])) > 1
+
+
+def test_a_near_tie_is_unsettled_and_either_side_is_let_pass():
+    terms = torch.tensor([[1.0, -1.0 + 2**-22], [2.0, 1.0]])
+    (budget,) = rounding_budget(mask_of_a_sum, (terms,), torch.float32)
+    assert not budget.settled
+    assert budget.ratio(torch.tensor([0.0, 1.0])) <= 1
+    assert budget.ratio(torch.tensor([1.0, 1.0])) <= 1
+    assert budget.ratio(torch.tensor([1.0, 0.0])) > 1

@@ -1,0 +1,124 @@
+"""The command line: what it prints, what it writes, and how it ends."""
+
+import json
+
+import jsonschema
+import pytest
+import torch
+from click.testing import CliRunner
+
+from manual_backprop.cli import main
+from manual_backprop.op import Op
+from manual_backprop.registry import OPS
+from manual_backprop.report.as_json import schema
+
+
+@pytest.fixture
+def command():
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+@pytest.fixture
+def one_wrong(monkeypatch):
+    def square(x):
+        return x * x
+
+    def back_square(x, grad_out):
+        return 2 * x * grad_out
+
+    def back_square_off(x, grad_out):
+        return 2.1 * x * grad_out
+
+    op = Op(
+        forward=square,
+        backwards=(back_square, back_square_off),
+        samples={"row": lambda rand, n=11: (rand(n),)},
+        wrt=("x",),
+        oracle=torch.square,
+    )
+    monkeypatch.setitem(OPS, "square", op)
+
+
+def test_all_right_is_exit_0_and_the_json_says_the_same(command, tmp_path):
+    file = tmp_path / "out.json"
+    done = command("verify", "relu", "mse", "--dtype", "float64,float16", "--json", str(file))
+
+    assert done.exit_code == 0, done.output
+    report = json.loads(file.read_text("utf-8"))
+    jsonschema.validate(report, schema())
+    assert report["ok"]
+    names = [record["backward"] for record in report["backwards"]]
+    assert names == ["back_relu", "back_relu_from_out", "back_relu_", "back_mse", "back_mse_steps"]
+    for record in report["backwards"]:
+        assert record["backward"] in done.output
+        assert record["ok"]
+        assert record["cases"] == sum(part["cases"] for part in record["dtypes"].values()) > 0
+        assert set(record["dtypes"]) == {"float64", "float16"}
+        for part in record["dtypes"].values():
+            assert 0 <= part["error"] <= part["allowed"]
+
+
+def test_a_wrong_gradient_is_exit_1_and_only_its_row_is_wrong(command, one_wrong, tmp_path):
+    file = tmp_path / "out.json"
+    done = command("verify", "square", "--dtype", "float32", "--json", str(file))
+
+    assert done.exit_code == 1
+    assert "1 of 2 backwards are wrong: back_square_off" in done.output
+    report = json.loads(file.read_text("utf-8"))
+    jsonschema.validate(report, schema())
+    assert {record["backward"]: record["ok"] for record in report["backwards"]} == {
+        "back_square": True,
+        "back_square_off": False,
+    }
+    (finding,) = report["backwards"][1]["findings"]
+    assert finding["gradient"] == "grad_x"
+    assert finding["error"] > finding["allowed"]
+
+
+def test_json_can_go_to_standard_output(command):
+    done = command("verify", "relu", "--dtype", "float64", "--json", "-")
+    assert done.exit_code == 0
+    jsonschema.validate(json.loads(done.stdout), schema())
+    assert "back_relu" in done.stderr
+
+
+def test_another_seed_draws_other_numbers_and_the_same_seed_the_same(command):
+    def errors(seed):
+        done = command("verify", "sigmoid", "--dtype", "float64", "--json", "-", "--seed", seed)
+        return [record["dtypes"] for record in json.loads(done.stdout)["backwards"]]
+
+    assert errors("3") == errors("3")
+    assert errors("3") != errors("4")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["verify", "softmx"], "did you mean softmax?"),
+        (["verify", "zzz"], "there are lin,"),
+        (["verify", "--dtype", "float8"], "no 'float8'; there are float64,"),
+        (["verify", "--device", "cuda:99"], "device 'cuda:99' is not there"),
+        (["verify", "--device", "toaster"], "device 'toaster' is not there"),
+        (["verify", "--seed", "-1"], "-1 is not in the range"),
+        (["verify", "--json", "/no/such/folder/out.json"], "no folder /no/such/folder"),
+        (["verfy"], "No such command"),
+        (["verify", "--frobnicate"], "No such option"),
+    ],
+)
+def test_a_mistake_in_the_command_is_exit_2_with_a_sentence(command, words, said):
+    done = command(*words)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_in_a_pipe_there_are_no_colours_and_no_progress(command):
+    done = command("verify", "relu", "--dtype", "float64")
+    assert "\x1b" not in done.output
+    assert "\r" not in done.output
+    assert all(len(line) <= 80 for line in done.output.splitlines()[1:])
+
+
+def test_help_names_the_commands_and_the_exit_status(command):
+    assert "verify" in command("--help").output
+    assert "Exit status" in command("verify", "-h").output

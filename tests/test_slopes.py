@@ -1,0 +1,67 @@
+"""Every oracle's gradient is the slope of the forward: a witness that is not autograd."""
+
+import math
+
+import torch
+
+from manual_backprop.judge.verify import verify
+from manual_backprop.judge.witnesses import one_sided, slope
+from manual_backprop.op import Op
+from tests.every import every_small_sample
+
+
+@every_small_sample
+def test_autograd_agrees_with_the_slopes(op, sample, seed):
+    verdict = verify(op, samples=[sample], dtypes=[torch.float64], seeds=(seed,), parts=["slopes"])
+    verdict.raise_if_wrong()
+    assert not verdict.notes
+
+
+def test_slopes_are_right_to_ten_digits_or_say_so():
+    lines = {  # function of t, its slope at 0
+        lambda t: math.exp(0.3 + t): math.exp(0.3),
+        lambda t: (1 + t) ** 7: 7.0,
+        lambda t: 3 * t: 3.0,
+        lambda t: 5.0: 0.0,
+        lambda t: abs(t - 1e-4) - 2 * t: -3.0,  # a kink beside the point
+    }
+    for line, right in lines.items():
+        found = slope(line, 1.0)
+        assert abs(found.value - right) <= 10 * found.error
+        assert found.error < 1e-7
+
+
+def test_a_step_has_no_slope():
+    assert slope(lambda t: float(t > 0), 1.0).error == float("inf")
+
+
+def test_slopes_beside_a_kink_are_one_sided():
+    assert abs(one_sided(abs, 1) - 1) < 1e-9
+    assert abs(one_sided(abs, -1) + 1) < 1e-9
+
+
+def test_a_wrong_oracle_is_found_by_the_slopes():
+    op = Op(
+        forward=lambda x: x * x,
+        backwards=(lambda x, grad_out: 3 * x * grad_out,),
+        samples={"rows": lambda rand, n=11: (rand(n),)},
+        wrt=("x",),
+        oracle=_wrong_square,
+    )
+    codes = {finding.code for finding in verify(op, dtypes=[torch.float64]).findings}
+    assert codes == {"witnesses"}
+
+
+class _WrongSquare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        return 3 * ctx.saved_tensors[0] * grad_out
+
+
+def _wrong_square(x):
+    return _WrongSquare.apply(x)
