@@ -13,8 +13,8 @@ import torch
 from jaxtyping import TypeCheckError
 
 import manual_backprop
-from manual_backprop.judge.budget import Watch
 from manual_backprop.judge.draw import ARTICLE, Variant, axes
+from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.point import point
 from manual_backprop.judge.trial import Trial
 from manual_backprop.op import BadOp

@@ -10,7 +10,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.budget import Budget, Watch
+from manual_backprop.judge.budget import Budget
+from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.trial import Broken, Trial, flat
 from manual_backprop.judge.verdict import Finding
 from manual_backprop.judge.witnesses import loss_along, one_sided
@@ -28,8 +29,7 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
         if got.numel() == 0:
             continue
         judged = _representable(trial, got, budget)
-        bad = judged & ~torch.isfinite(got.to("cpu", torch.float64))
-        if bad.any():
+        if (bad := judged & ~got.cpu().isfinite()).any():
             index = _index_of(bad)
             wrong = trial.point.variant.own or trial.point.dtype is not torch.float16
             yield (
@@ -60,9 +60,12 @@ def closeness(trial: Trial) -> tuple[float, float]:
     for got, budget in zip(trial.grads, trial.point.grads, strict=True):
         if got.numel() == 0:
             continue
-        error = _errors(got, budget, budget.allowed.isfinite())
+        judged = budget.judged
+        if not judged.any():
+            continue
+        error = _errors(got, budget, judged)
         place = int((error / budget.allowed).argmax())
-        size = float(budget.truth.abs().max()) or 1.0
+        size = float(budget.truth[judged].abs().max()) or 1.0
         here = (
             float(error.reshape(-1)[place]) / size,
             float(budget.allowed.reshape(-1)[place]) / size,
@@ -73,17 +76,18 @@ def closeness(trial: Trial) -> tuple[float, float]:
 
 
 def _errors(got: Tensor, budget: Budget, judged: Tensor) -> Tensor:
-    error = (got.detach().to("cpu", torch.float64) - budget.truth).abs()
-    return torch.where(judged & error.isfinite(), error, 0.0)
+    error = got.detach().to("cpu", torch.float64).sub(budget.truth).abs_()
+    if judged.all() and error.max().isfinite():
+        return error
+    return error.masked_fill_(~(judged & error.isfinite()), 0.0)
 
 
 def _representable(trial: Trial, got: Tensor, budget: Budget) -> Tensor:
-    """Where the true gradient fits the dtype; and, if ours does not, PyTorch's own does."""
-    largest = torch.finfo(trial.point.dtype).max
-    fits = (budget.truth.abs() + budget.allowed) < largest
-    if (fits & ~got.cpu().isfinite()).any():
+    """Where the dtype can hold the true gradient; and, if ours is not finite, PyTorch's own is."""
+    fits = budget.judged
+    if not got.isfinite().all() and (fits & ~got.cpu().isfinite()).any():
         native = trial.point.reference(trial.point.grad_out, trial.point.dtype)[1:]
-        fits &= native[trial.point.labels.index(_label_of(trial, got))].isfinite()
+        return fits & native[trial.point.labels.index(_label_of(trial, got))].isfinite()
     return fits
 
 
@@ -151,22 +155,19 @@ def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
 def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
     """The same bits from the same call, again, and after a call on other numbers of that shape."""
     first = [grad.detach().to("cpu", torch.float64, copy=True) for grad in trial.grads]
-    for when, between in (("again", None), ("after a call on other numbers", other)):
-        if between is not None:
-            between.call()
-        second = trial.gradients()
-        for label, a, b in zip(trial.point.labels, first, second, strict=True):
-            if not _same_bits(a, b):
-                yield trial.finding(
-                    "stateful",
-                    f"called {when} with the same numbers, it is another gradient",
-                    label,
-                )
-                return
+    if other is not trial:
+        other.call()
+    for label, a, b in zip(trial.point.labels, first, trial.gradients(), strict=True):
+        if not _same_bits(a, b):
+            when = "again" if other is trial else "again, after a call on other numbers,"
+            message = f"called {when} with the same numbers, it is another gradient"
+            yield trial.finding("stateful", message, label)
+            return
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:
-    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+    raw = [t.detach().to("cpu", torch.float64).view(torch.int64) for t in (a, b)]
+    return torch.equal(*raw)
 
 
 def homogeneous(trial: Trial) -> Iterator[Finding]:
@@ -182,6 +183,8 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
             trial.point.labels, trial.grads, scaled, trial.point.grads, strict=True
         ):
             plain = once.detach().to("cpu", torch.float64)
+            if torch.equal(got, scale * plain):
+                continue
             differs = (got != scale * plain) & ~(got.isnan() & plain.isnan())
             if half:
                 differs &= ~((got - scale * plain).abs() <= abs(scale) * budget.allowed)
@@ -215,22 +218,19 @@ def _turns(trial: Trial, plain: Tensor, label: str) -> bool:
 
 
 def additive(trial: Trial) -> Iterator[Finding]:
-    """f(a) + f(b) = f(a + b) within three times the budget, where grad_out splits exactly."""
+    """f(a) + f(b) = f(a + b) within three times the budget, where a + b splits grad_out."""
     whole = trial.grad_out
+    if whole.numel() < 2:  # of a single number there are only multiples
+        return
     mask = torch.arange(whole.numel(), device=whole.device).reshape(whole.shape) % 2 == 0
-    if whole.numel() > 1:
-        parts = whole * mask, whole * ~mask
-        sums = [grad.detach().to("cpu", torch.float64) for grad in trial.grads]
-    else:
-        parts = whole, whole / 2
-        sums = list(trial.gradients(whole * 1.5))
-    a, b = trial.gradients(parts[0]), trial.gradients(parts[1])
+    sums = [grad.detach().to("cpu", torch.float64) for grad in trial.grads]
+    a, b = trial.gradients(whole * mask, copy=True), trial.gradients(whole * ~mask)
     for label, one, two, both, budget in zip(
         trial.point.labels, a, b, sums, trial.point.grads, strict=True
     ):
         if not both.numel():
             continue
-        error = float((one + two - both).abs().nan_to_num(0.0).max())
+        error = float((one + two - both).abs_().max())
         if error > (allowed := 3 * float(budget.allowed.max())):
             yield trial.finding(
                 "not-linear",

@@ -69,14 +69,18 @@ class Trial:
             said = f"raised {type(error).__name__}: {first_line(error)}"
             raise Broken(self.finding(code, said)) from error
 
-    def gradients(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The gradients of one more call, one per label, copied, in float64 on the CPU.
+    def gradients(
+        self, grad_out: Tensor | None = None, *, copy: bool = False
+    ) -> tuple[Tensor, ...]:
+        """The gradients of one more call, one per label, in float64 on the CPU.
+
+        Without `copy` they may be overwritten by the next call.
 
         Raises:
             Broken: it raised, or returned something else than gradients.
         """
         grads = self._formed(self.call(grad_out))
-        return tuple(grad.detach().to("cpu", torch.float64, copy=True) for grad in grads)
+        return tuple(grad.detach().to("cpu", torch.float64, copy=copy) for grad in grads)
 
     def finding(self, code: str, message: str, gradient: str = "", **numbers: Any) -> Finding:
         """A finding of this trial."""
