@@ -16,7 +16,7 @@ err by more than the worst may. Rounding drawn 8 times at 4 u covers real roundi
 `python -m scripts.alarms` prints the largest error seen over what is allowed, and `python -m
 scripts.budgets` compares this budget with a simpler one.
 
-Large inputs get 2 runs, and then no D_i is less than the root mean square of all. Where rounding
+Large inputs get one run, and then no D_i is less than the root mean square of all. Where rounding
 may carry a number across a kink, further runs put it on either side, and what that moves, which
 does not shrink with u, joins the spread; the second bound, which has no room for it, then goes.
 """
@@ -33,8 +33,7 @@ from torch import Tensor
 from manual_backprop.judge.noise import Kinks, Noise
 
 RUNS = 8
-FEW_RUNS = 2  # for large inputs, where many entries tell what few runs cannot
-LARGE = 2**18  # numbers
+LARGE = 2**18  # numbers; then many entries of one run tell what one entry of many runs would
 LEAST_NOISE = 2.0**-40
 
 
@@ -94,7 +93,7 @@ def rounding_budget(
         raise TypeError(f"rounding_budget: {dtype} does not round; give a floating dtype")
 
     def detached(*tensors: Tensor) -> tuple[Tensor, ...]:
-        result = function(*tensors)
+        result = function(*(tensor.clone() for tensor in tensors))
         results = (result,) if isinstance(result, Tensor) else tuple(result)
         return tuple(tensor.detach() for tensor in results)
 
@@ -117,24 +116,25 @@ def budgets(
     """
     unit = torch.finfo(dtype).eps / 2
     scale = max(4 * unit, LEAST_NOISE)
-    runs = RUNS if sum(t.numel() for t in inputs) < LARGE else FEW_RUNS
+    runs = RUNS if sum(t.numel() for t in inputs) < LARGE else 1
     kinks = Kinks()
     with kinks:
-        truth = function(*(t.clone() for t in inputs))
-    spreads = [torch.zeros_like(true) for true in truth]
+        truth = function(*inputs)
+    spreads: list[Tensor] = []
     for run in range(runs):
-        _widen(spreads, truth, Noise(run, scale, dtype, kinks).results(function, inputs))
+        noisy = Noise(run, scale, dtype, kinks).results(function, inputs)
+        spreads = _widened(spreads, truth, noisy)
         if not sides and not kinks.settled():
             break
     for spread in spreads:
         if runs < RUNS:
-            spread.clamp_min_(float(spread.square().mean().sqrt()))
+            spread.clamp_min_(float(spread.norm()) / math.sqrt(max(spread.numel(), 1)))
         spread *= 4 * unit / scale
     settled = kinks.settled()
     if not settled and sides:
-        for run in range(runs):
+        for run in range(max(runs, 2)):
             noise = Noise(run, scale, dtype, kinks, side=run)
-            _widen(spreads, truth, noise.results(function, inputs))
+            spreads = _widened(spreads, truth, noise.results(function, inputs))
     longest = max((size for t in inputs for size in t.shape), default=1)
     largest = max((t.numel() for t in inputs), default=1)
     return tuple(
@@ -143,9 +143,11 @@ def budgets(
     )
 
 
-def _widen(spreads: list[Tensor], truth: Sequence[Tensor], noisy: Sequence[Tensor]) -> None:
-    for spread, true, result in zip(spreads, truth, noisy, strict=True):
-        torch.maximum(spread, (result - true).abs_(), out=spread)
+def _widened(
+    spreads: list[Tensor], truth: Sequence[Tensor], noisy: Sequence[Tensor]
+) -> list[Tensor]:
+    moved = [(result - true).abs_() for true, result in zip(truth, noisy, strict=True)]
+    return list(map(torch.maximum, spreads, moved)) if spreads else moved
 
 
 def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, settled: bool) -> Budget:
@@ -155,13 +157,16 @@ def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, settl
     unit = info.eps / 2
     added = 2 * math.sqrt(terms)
     size = truth.abs()
-    known = size + spread < info.max  # and neither is nan
-    if not (all_known := bool(known.all())):
-        spread, size = (t.masked_fill(~known, 0.0) for t in (spread, size))
+    unknown = None
+    if not float(size.max() + spread.max()) < info.max:  # or either is nan
+        unknown = ~(size + spread < info.max)
+        spread, size = (t.masked_fill(unknown, 0.0) for t in (spread, size))
     widest = float(spread.max())
     worst = widest + (4 + added) * unit * float(size.max())
     allowed = size.mul_((16 + added) * unit).add_(spread, alpha=4).add_(widest / 25)
     if settled:
         allowed.clamp_max_(worst)
     allowed += 2 * info.smallest_normal * info.eps
-    return Budget(truth, allowed if all_known else allowed.masked_fill_(~known, math.inf), settled)
+    if unknown is not None:
+        allowed.masked_fill_(unknown, math.inf)
+    return Budget(truth, allowed, settled)

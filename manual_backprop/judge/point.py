@@ -137,8 +137,7 @@ def _draw_point(
     forward = _reference(op, options, spec)
     places = _places(op, inputs)
     try:
-        with torch.no_grad():
-            shape = forward(*raised).shape
+        shape = _out_shape(op, variant, forward, raised)
         grad_out = draw_grad_out(shape, dtype, variant.grad_out, rand)
         if variant.expanded:
             grad_out = _grad_out_of_a_sum(forward, raised, places, grad_out)
@@ -219,6 +218,17 @@ def check_size(op: Op, sample: str) -> None:
 def _reference(op: Op, options: dict[str, Any], spec: TreeSpec) -> Any:
     function = op.oracle or op.forward
     return lambda *leaves: function(*tree_unflatten(list(leaves), spec), **options)
+
+
+_SHAPES: dict[tuple[Op, Variant], torch.Size] = {}
+
+
+def _out_shape(op: Op, variant: Variant, forward: Any, raised: list[Tensor]) -> torch.Size:
+    """The output's shape, which no draw changes."""
+    if (op, variant) not in _SHAPES:
+        with torch.no_grad():
+            _SHAPES[op, variant] = forward(*raised).shape
+    return _SHAPES[op, variant]
 
 
 def _places(op: Op, inputs: dict[str, Any]) -> list[int]:

@@ -29,7 +29,8 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
         if got.numel() == 0:
             continue
         judged = _representable(trial, got, budget)
-        if (bad := judged & ~got.cpu().isfinite()).any():
+        finite = bool(got.isfinite().all())
+        if not finite and (bad := judged & ~got.cpu().isfinite()).any():
             index = _index_of(bad)
             wrong = trial.point.variant.own or trial.point.dtype is not torch.float16
             yield (
