@@ -4,7 +4,7 @@
 
 Both are given two_layer at 1000 x 784 x 50 in float64. The judge's part is the draw, the truth, the
 budget, the values, the memory that must not change, the repeat and the linearity of the
-hand-written backward; the same backward goes to gradcheck as an autograd.Function, and for comparison
+hand-written backward; that same backward goes to gradcheck as an autograd.Function, and beside it
 autograd's own. They take turns in one process.
 """
 

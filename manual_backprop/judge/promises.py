@@ -4,6 +4,7 @@ Each promise is a function of a trial that yields findings; `first_call` of the 
 held the result to its count, types, shapes, memory and inputs.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import product
 
@@ -197,8 +198,8 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
                     "ignores-grad-out"
                     if unmoved and not _turns(trial, plain, label)
                     else "not-linear",
-                    f"grad_out times {scale:g} gives {float(got[index]):.9g} at {list(index)}, not "
-                    f"{scale:g} times {float(plain[index]):.9g}: "
+                    f"with grad_out times {_power(scale)} it is {float(got[index]):.6g} at "
+                    f"{list(index)}, not {scale * float(plain[index]):.6g}: "
                     + (
                         "the gradient does not depend on grad_out; multiply by it"
                         if unmoved
@@ -208,6 +209,11 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
                     label,
                 )
                 return
+
+
+def _power(scale: float) -> str:
+    """As in -2^40."""
+    return f"{'-' if scale < 0 else ''}2^{round(math.log2(abs(scale)))}"
 
 
 def _turns(trial: Trial, plain: Tensor, label: str) -> bool:

@@ -1,0 +1,45 @@
+"""What the README shows is what there is."""
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from manual_backprop.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_operator_shown_whole_is_the_file():
+    assert (ROOT / "manual_backprop/ops/relu.py").read_text("utf-8") in blocks("python")
+
+
+def test_the_six_lines_print_what_stands_below_them():
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(blocks("python")[1], "README.md", "exec"), {})
+    assert said.getvalue() == blocks("text")[1]
+
+
+def test_the_table_shown_has_the_rows_that_the_command_prints():
+    shown = blocks("text")[0].splitlines()
+    command = shown[0].removeprefix("$ uv run manual-backprop ").split()
+    printed = CliRunner().invoke(main, command).output.splitlines()
+
+    def words(lines):
+        return [re.sub(r"[-+0-9.e,]+", "0", line).split() for line in lines if line.strip()]
+
+    assert words(shown[2:]) == words(printed[1:])
+
+
+def test_the_two_commands_stand_at_the_top():
+    first = blocks("sh")[0].splitlines()
+    assert first[0].startswith("pip install uv && uv run manual-backprop verify")
+    assert first[1].startswith("uv run pytest")
