@@ -17,12 +17,11 @@ def _timing(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):  # several processes at once: one core each
-        import torch
-
-        torch.set_num_threads(1)
     if _timing(config):
         return
+    import torch
+
+    torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     config.option.benchmark_disable = True  # a plain run calls each benchmark once
     from jaxtyping import install_import_hook
 

@@ -94,3 +94,89 @@ def test_a_near_tie_is_unsettled_and_either_side_is_let_pass():
     assert budget.ratio(torch.tensor([0.0, 1.0])) <= 1
     assert budget.ratio(torch.tensor([1.0, 1.0])) <= 1
     assert budget.ratio(torch.tensor([1.0, 0.0])) > 1
+
+
+def gradient_of(function):
+    def gradient(x, grad_out):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            (grad,) = torch.autograd.grad(function(x), x, grad_out)
+        return grad
+
+    return gradient
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.nn.functional.hardtanh,
+        lambda x: torch.nn.functional.threshold(x, 1.0, 0.0),
+        torch.relu,
+        torch.abs,
+        lambda x: x.clamp(-1, 1),
+        torch.nn.functional.leaky_relu,
+    ],
+    ids=["hardtanh", "threshold", "relu", "abs", "clamp", "leaky_relu"],
+)
+def test_ties_of_whole_numbers_do_not_widen_the_budget(function, dtype):
+    x = (normal(11, 7) * 2).round()
+    (budget,) = rounding_budget(gradient_of(function), (x, normal(11, 7, seed=1)), dtype)
+    assert budget.settled
+    assert budget.allowed.max() <= 64 * torch.finfo(dtype).eps * budget.truth.abs().max()
+
+
+def test_an_infinite_intermediate_stays_infinite():
+    def masked_softmax(x):
+        return x.masked_fill(x < 0, -torch.inf).softmax(-1)
+
+    x = normal(11, 7)
+    (budget,) = rounding_budget(masked_softmax, (x,), torch.float32)
+    assert budget.allowed.isfinite().all()
+    assert budget.ratio(masked_softmax(x.float())) <= 1
+
+
+def test_what_the_dtype_cannot_hold_is_not_judged():
+    x = torch.tensor([1.0, 100.0])
+    (budget,) = rounding_budget(torch.exp, (x,), torch.float32)
+    assert budget.judged.tolist() == [True, False]
+    assert budget.ratio(x.exp()) <= 1
+
+
+def test_a_kink_within_rounding_lets_either_branch_pass_in_every_dtype(dtype):
+    def late(x):
+        return torch.relu(x * 0.8 - (x * 0.7 + x * 0.1))
+
+    x = torch.ones(11, dtype=torch.float64)
+    (budget,) = rounding_budget(gradient_of(late), (x, x), dtype)
+    if not budget.settled:
+        slope = 0.8 - 0.8  # either branch of a difference that is rounding alone
+        assert budget.ratio(torch.full_like(x, slope)) <= 1
+
+
+def test_inputs_are_left_alone_and_may_require_grad():
+    x = normal(11).requires_grad_()
+    before = x.detach().clone()
+    rounding_budget(lambda t: t.mul_(2), (x,), torch.float64)
+    assert torch.equal(x, before)
+
+
+def test_counting_over_a_mask_is_no_sum_of_floats():
+    (budget,) = rounding_budget(lambda x: x * (x > 0).sum(), (normal(5, 3),), torch.float32)
+    assert budget.allowed.isfinite().all()
+
+
+def test_fused_kernels_and_kinks_are_counted_alike_in_every_run():
+    def loss(x, y):
+        apart = torch.nn.functional.smooth_l1_loss(x, y, reduction="none")
+        return torch.relu(apart[:, :3] - 0.2)
+
+    x, y = normal(11, 7).float(), normal(11, 7, seed=1).float()
+    (budget,) = rounding_budget(loss, (x, y), torch.float32)
+    assert budget.ratio(loss(x, y)) <= 1
+
+
+def test_large_inputs_have_one_run_and_room_enough():
+    x, y = normal(600, 600).float(), normal(600, 600, seed=1).float()
+    (budget,) = rounding_budget(lambda a, b: a @ b, (x, y), torch.float32)
+    assert budget.ratio(x @ y) <= 1
+    assert budget.ratio((x @ y) * 1.001) > 1

@@ -158,7 +158,7 @@ OP = Op(
 def copy(tmp_path):
     for name in ("manual_backprop", "tests", "scripts"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "conftest.py"):
+    for name in ("pyproject.toml", "conftest.py", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 

@@ -51,6 +51,7 @@ _KINKS: dict[Any, tuple[int, tuple[int | float, ...]]] = {
     aten.leaky_relu.default: (0, (0.0,)),
     aten.leaky_relu_backward.default: (1, (0.0,)),
     aten.threshold.default: (0, (1,)),
+    aten.threshold_backward.default: (1, (2,)),
     aten.hardtanh.default: (0, (1, 2)),
     aten.hardtanh_backward.default: (1, (2, 3)),
     aten.abs.default: (0, (0.0,)),
@@ -215,6 +216,8 @@ def _is_float(value: Any) -> bool:
 
 
 def _meets_kink(func: Any, args: Sequence[Any]) -> bool:
+    if func is aten.threshold_backward.default and args[2] == 0:
+        return False  # relu's: it reads the mask off relu's result, whose kink was met before
     return func in _KINKS and _is_float(args[_KINKS[func][0]])
 
 
