@@ -33,10 +33,10 @@ def trials(op_name: str, dtype_name: str, wanted: int, first_seed: int) -> dict[
     """At least `wanted` trials of each backward of one operator in one dtype."""
     import torch
 
-    from manual_backprop.judge import promises
     from manual_backprop.judge.draw import ARTICLE, LAYOUTS, Variant
     from manual_backprop.judge.point import point
     from manual_backprop.judge.trial import Broken, Trial
+    from manual_backprop.judge.values import closeness, right_values
     from manual_backprop.registry import OPS
 
     op = OPS[op_name]
@@ -58,13 +58,13 @@ def trials(op_name: str, dtype_name: str, wanted: int, first_seed: int) -> dict[
                     trial = Trial(backward, here, "cpu", layout)
                     try:
                         list(trial.first_call())
-                        wrong = [f for f, _ in promises.right_values(trial, kink_is_wrong=True)]
+                        wrong = [f for f, _ in right_values(trial, kink_is_wrong=True)]
                     except Broken as broken:
                         wrong = [broken.finding]
                     score.trials += 1
                     score.alarms += bool(wrong)
                     score.example = score.example or "".join(f"{f} seed {seed}" for f in wrong[:1])
-                    error, allowed = promises.closeness(trial) if trial.grads else (0.0, 1.0)
+                    error, allowed = closeness(trial) if trial.grads else (0.0, 1.0)
                     score.worst = max(score.worst, error / allowed if allowed else 0.0)
     return scores
 

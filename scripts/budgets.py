@@ -26,8 +26,8 @@ from torch import Tensor
 from manual_backprop.judge.budget import Budget
 from manual_backprop.judge.draw import ARTICLE, Rand, Variant, draw_grad_out, each, made, seed_of
 from manual_backprop.judge.point import Point, checked_draw, point
-from manual_backprop.judge.promises import closeness, right_values
 from manual_backprop.judge.trial import Trial
+from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 

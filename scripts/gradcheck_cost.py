@@ -21,6 +21,7 @@ from manual_backprop.judge import promises
 from manual_backprop.judge.draw import ARTICLE, Variant
 from manual_backprop.judge.point import point
 from manual_backprop.judge.trial import Trial
+from manual_backprop.judge.values import right_values
 from manual_backprop.networks.two_layer import OP, back_two_layer
 
 
@@ -29,7 +30,7 @@ def judged(seed: int) -> float:
     start = perf_counter()
     here = point.__wrapped__(OP, Variant(ARTICLE), torch.float64, seed)
     trial = Trial(back_two_layer, here, "cpu", "contiguous")
-    found = [*trial.first_call(), *promises.right_values(trial, kink_is_wrong=True)]
+    found = [*trial.first_call(), *right_values(trial, kink_is_wrong=True)]
     for promise in (promises.homogeneous, promises.additive):
         found += promise(trial)
     found += promises.repeatable(trial, trial)

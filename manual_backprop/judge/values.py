@@ -1,0 +1,148 @@
+"""Whether values are right: every entry within its budget of the truth, and what a kink excuses."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from manual_backprop.judge.budget import Budget
+from manual_backprop.judge.trial import Trial
+from manual_backprop.judge.verdict import Finding
+from manual_backprop.judge.witnesses import loss_along, one_sided
+
+NEAR_KINK = 256  # so many differing entries are held to the slopes beside them, one by one
+
+
+def first_index(mask: Tensor) -> tuple[int, ...]:
+    """The index of the first True."""
+    return tuple(int(i) for i in mask.nonzero()[0])
+
+
+def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
+    """Every gradient is within its budget of the truth.
+
+    Yields:
+        A finding, and whether it is wrong (else a note).
+    """
+    for label, got, budget in zip(trial.point.labels, trial.grads, trial.point.grads, strict=True):
+        if got.numel() == 0:
+            continue
+        judged = _representable(trial, got, budget)
+        finite = bool(got.isfinite().all())
+        if not finite and (bad := judged & ~got.cpu().isfinite()).any():
+            index = first_index(bad)
+            wrong = trial.point.variant.own or trial.point.dtype is not torch.float16
+            yield (
+                trial.finding(
+                    "nan" if wrong else "unstable",
+                    f"is {float(got[index])} at {list(index)}, where "
+                    f"{float(budget.truth[index]):.6g} is right"
+                    + ("" if wrong else "; an intermediate overflows in float16"),
+                    label,
+                    got=float(got[index]),
+                    expected=float(budget.truth[index]),
+                ),
+                wrong,
+            )
+            continue
+        error = _errors(got, budget, judged)
+        over = error > budget.allowed
+        if over.any():
+            yield _wrong_value(trial, label, got, budget, error, over, kink_is_wrong)
+
+
+def closeness(trial: Trial) -> tuple[float, float]:
+    """Error and allowance at the entry of all gradients that comes closest to its allowance.
+
+    Both are relative to the largest entry of that gradient, where it is not 0.
+    """
+    closest = (0.0, 0.0)
+    for got, budget in zip(trial.grads, trial.point.grads, strict=True):
+        if got.numel() == 0:
+            continue
+        judged = budget.judged
+        if not judged.any():
+            continue
+        error = _errors(got, budget, judged)
+        place = int((error / budget.allowed).argmax())
+        size = float(budget.truth[judged].abs().max()) or 1.0
+        here = (
+            float(error.reshape(-1)[place]) / size,
+            float(budget.allowed.reshape(-1)[place]) / size,
+        )
+        if closest[1] == 0 or here[0] * closest[1] > closest[0] * here[1]:
+            closest = here
+    return closest
+
+
+def _errors(got: Tensor, budget: Budget, judged: Tensor) -> Tensor:
+    error = got.detach().to("cpu", torch.float64).sub(budget.truth).abs_()
+    if judged.all() and error.max().isfinite():
+        return error
+    return error.masked_fill_(~(judged & error.isfinite()), 0.0)
+
+
+def _representable(trial: Trial, got: Tensor, budget: Budget) -> Tensor:
+    """Where the dtype can hold the true gradient; and, if ours is not finite, PyTorch's own is."""
+    fits = budget.judged
+    if not got.isfinite().all() and (fits & ~got.cpu().isfinite()).any():
+        native = trial.point.reference(trial.point.grad_out, trial.point.dtype)[1:]
+        return fits & native[trial.point.labels.index(_label_of(trial, got))].isfinite()
+    return fits
+
+
+def _label_of(trial: Trial, got: Tensor) -> str:
+    place = next(i for i, grad in enumerate(trial.grads) if grad is got)
+    return trial.point.labels[place]
+
+
+def _wrong_value(
+    trial: Trial,
+    label: str,
+    got: Tensor,
+    budget: Budget,
+    error: Tensor,
+    over: Tensor,
+    kink_is_wrong: bool,
+) -> tuple[Finding, bool]:
+    place = int((error / budget.allowed).argmax())
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), got.shape))
+    numbers = {
+        "got": float(got[index]),
+        "expected": float(budget.truth[index]),
+        "error": float(error[index]),
+        "allowed": float(budget.allowed[index]),
+    }
+    where = f"at {list(index)}" if index else ""
+    if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
+        message = (
+            f"is {numbers['got']:.6g} {where}, exactly on a kink; any slope between the two sides "
+            f"is one, and PyTorch takes {numbers['expected']:.6g}"
+        )
+        return trial.finding("kink", message, label, **numbers), kink_is_wrong
+    off = float(over.double().mean())
+    message = (
+        f"got {numbers['got']:.9g} {where}, expected {numbers['expected']:.9g}: off by "
+        f"{numbers['error']:.1e} where {numbers['allowed']:.1e} is allowed; "
+        f"{int(over.sum())} of {got.numel()} entries are wrong" + (" (all)" if off == 1 else "")
+    )
+    code = "unknown" if trial.layout == "contiguous" else "layout"
+    return trial.finding(code, message, label, **numbers), True
+
+
+def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
+    """Whether each differing entry lies between two one-sided slopes that differ."""
+    point = trial.point
+    place = point.places[point.labels.index(label)]
+    for row in over.nonzero():
+        index = tuple(int(i) for i in row)
+        direction = torch.zeros_like(point.raised[place])
+        direction[index] = 1.0
+        line = loss_along(
+            point.own_forward, point.raised, place, direction, point.grad_out.double()
+        )
+        low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+        reach = 1e-6 * max(abs(low), abs(high), 1e-12)
+        if high - low <= reach or not low - reach <= float(got[index]) <= high + reach:
+            return False
+    return True

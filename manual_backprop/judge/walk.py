@@ -1,0 +1,244 @@
+"""The walk over the grid: one operator's samples, dtypes, devices, layouts and promises."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from manual_backprop.judge import promises
+from manual_backprop.judge.draw import ARTICLE, Rand, Variant, arranged, each, made
+from manual_backprop.judge.point import Point, Unjudgeable, checked_draw, point
+from manual_backprop.judge.trial import Backward, Broken, Trial, forward_out
+from manual_backprop.judge.values import closeness, right_values
+from manual_backprop.judge.verdict import Finding, Tally, Verdict, dtype_name, first_line
+from manual_backprop.judge.witnesses import disagreement
+from manual_backprop.op import Op
+
+
+def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
+    """Whether it is PyTorch's function itself and not a composition of several."""
+    name = getattr(oracle, "__name__", "")
+    return oracle is not None and oracle in (getattr(torch, name, None), getattr(F, name, None))
+
+
+class Walk:
+    """Walks the grid of one operator and fills in its verdict."""
+
+    def __init__(self, op: Op, backwards: tuple[Backward, ...], kinks: str) -> None:
+        self.op = op
+        self.backwards = backwards
+        self.kink_is_wrong = (
+            kinks == "reject"
+            or str(op.forward.__module__).startswith("manual_backprop.")
+            or _is_pytorchs(op.oracle)
+        )
+        self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
+        if op.oracle is None:
+            self.verdict.notes.append(
+                Finding(
+                    op.name,
+                    "",
+                    "witnesses",
+                    "there is no oracle: the truth is autograd of the forward itself, and its "
+                    "slopes are the only witness from outside",
+                )
+            )
+
+    def sample(
+        self,
+        sample: str,
+        dtype: torch.dtype,
+        device: str,
+        seeds: tuple[int, ...],
+        layouts: tuple[str, ...],
+        parts: Sequence[str],
+        progress: Callable[[], None],
+    ) -> None:
+        """Everything about one sample in one dtype on one device."""
+        own = Variant(sample)
+        if sample == ARTICLE:
+            seeds, layouts = seeds[:1], tuple(set(layouts) & {"contiguous"})
+            parts = [part for part in parts if part in ("forward", "values")]
+        try:
+            points = [point(self.op, own, dtype, seed) for seed in seeds]
+            if "forward" in parts and not all(self._forward_agrees(p, device) for p in points):
+                return
+            if "slopes" in parts and dtype is torch.float64 and device == "cpu":
+                self._slopes_agree(points[0])
+            for backward in self.backwards:
+                try:
+                    self._backward(backward, points, device, layouts, parts)
+                except Broken as broken:
+                    self.verdict.findings.append(broken.finding)
+                progress()
+        except Unjudgeable as error:
+            self._fault("raises", str(error), own, dtype, device)
+
+    def _fault(
+        self, code: str, message: str, variant: Variant, dtype: torch.dtype, device: str
+    ) -> None:
+        """A finding against the forward, which condemns all its backwards."""
+        self.verdict.findings.append(
+            Finding(
+                self.op.name, "", code, message, sample=variant.name, dtype=dtype_name(dtype),
+                device=device, layout="contiguous",
+            )
+        )  # fmt: skip
+
+    def _forward_agrees(self, here: Point, device: str) -> bool:
+        """The forward's values and type are the oracle's."""
+        given = {
+            name: each(value, lambda t: arranged(t.to(device), "contiguous"))
+            for name, value in here.inputs.items()
+        }
+        where = (here.variant, here.dtype, device)
+        try:
+            out = forward_out(here, given)
+        except Exception as error:
+            self._fault(
+                "raises",
+                f"the forward raised {type(error).__name__}: {first_line(error)}; mend it, or "
+                "leave out what it does not take with dtypes= or devices=",
+                *where,
+            )
+            return False
+        truth = here.out.truth
+        if not isinstance(out, torch.Tensor):  # a forward of another author
+            self._fault(
+                "forward", f"the forward returned {type(out).__name__}, not a tensor", *where
+            )
+        elif out.shape != truth.shape or out.dtype is not here.dtype:
+            self._fault(
+                "forward",
+                f"the forward returned {dtype_name(out.dtype)} {tuple(out.shape)}, the oracle "
+                f"{dtype_name(here.dtype)} {tuple(truth.shape)}",
+                *where,
+            )
+        elif (ratio := here.out.ratio(out)) > 1:
+            if not here.reference(here.grad_out, here.dtype)[0].isfinite().all():
+                return True  # PyTorch's own overflows in this dtype too
+            self._fault(
+                "forward",
+                f"the forward is off from the oracle by {ratio:.3g} times what rounding explains; "
+                "until they agree no gradient can be judged",
+                *where,
+            )
+        else:
+            return True
+        return False
+
+    def _slopes_agree(self, here: Point) -> None:
+        """Slopes of the forward agree with autograd of the oracle, in float64."""
+        found, silent = disagreement(
+            here.own_forward,
+            here.raised,
+            here.places,
+            here.grad_out.double(),
+            [budget.truth for budget in here.grads],
+            torch.Generator().manual_seed(here.seed),
+        )
+        if found is not None:
+            label = here.labels[here.places.index(found.place)]
+            message = (
+                f"the witnesses disagree about {label}: autograd of the oracle says "
+                f"{found.autograd:.12g} along a line, the forward's slope is {found.slope:.12g}, "
+                f"and {found.allowed:.1e} is allowed; is the forward the oracle's function?"
+            )
+            self._fault("witnesses", message, here.variant, here.dtype, "cpu")
+        for label in (here.labels[here.places.index(place)] for place in silent):
+            self.verdict.notes.append(
+                Finding(
+                    self.op.name, label, "not-exercised",
+                    "no slope could be had to hold autograd to: the forward is too rough here",
+                    sample=here.variant.name, dtype="float64",
+                )
+            )  # fmt: skip
+
+    def _backward(
+        self,
+        backward: Backward,
+        points: Sequence[Point],
+        device: str,
+        layouts: Sequence[str],
+        parts: Sequence[str],
+    ) -> None:
+        """One backward; ends at the first finding, since what is broken breaks everything.
+
+        Raises:
+            Broken: with that finding.
+        """
+        first = points[0]
+        if "values" in parts:
+            for layout in layouts:
+                for here in points:
+                    if layout == "expanded":
+                        wide = Variant(here.variant.sample, "expanded", expanded=True)
+                        here = point(self.op, wide, here.dtype, here.seed)
+                        self._values(Trial(backward, here, device, "contiguous"))
+                    self._values(Trial(backward, here, device, layout))
+        if "promises" in parts:
+            trial = self._called(Trial(backward, first, device, "contiguous"))
+            other = Trial(backward, points[-1], device, "contiguous")
+            for promise in (
+                promises.repeatable(trial, other),
+                promises.homogeneous(trial),
+                promises.additive(trial),
+                promises.zero_for_zero(trial),
+                promises.honours_needs(trial),
+            ):
+                for finding in promise:
+                    raise Broken(finding)
+            if device == "cpu" and not trial.in_place:
+                self._note(*promises.shapes_on_meta(trial))
+        if "made" in parts:
+            for variant in self._made(first):
+                self._values(
+                    Trial(
+                        backward,
+                        point(self.op, variant, first.dtype, first.seed),
+                        device,
+                        "contiguous",
+                    )
+                )
+
+    def _made(self, here: Point) -> Iterator[Variant]:
+        """What the judge makes of a sample; repeated indices only where it draws any."""
+        rand = Rand(0, here.dtype)
+        checked_draw(self.op, here.variant, rand)
+        for variant in made(self.op, here.variant.sample):
+            if variant.numbers != "repeated" or rand.drew_integers:
+                yield variant
+
+    def _called(self, trial: Trial) -> Trial:
+        self._note(*trial.first_call())
+        return trial
+
+    def _values(self, trial: Trial) -> None:
+        """Hold one call to the truth.
+
+        Raises:
+            Broken: it is wrong; with the broken promise that explains it, where there is one.
+        """
+        self._called(trial)
+        for finding, wrong in right_values(trial, kink_is_wrong=self.kink_is_wrong):
+            if wrong:
+                raise Broken(self._explained(trial, finding))
+            self._note(finding)
+        key = trial.name, dtype_name(trial.point.dtype)
+        tally = self.verdict.tallies.get(key, Tally())
+        self.verdict.tallies[key] = tally.plus(*closeness(trial))
+
+    def _explained(self, trial: Trial, finding: Finding) -> Finding:
+        if finding.code != "unknown" or not trial.point.variant.own:
+            return finding
+        explanations = chain(promises.repeatable(trial, trial), promises.homogeneous(trial))
+        return next(explanations, finding)
+
+    def _note(self, *notes: Finding) -> None:
+        """Keep one note of a kind for each backward."""
+        for note in notes:
+            known = {(kept.backward, kept.code) for kept in self.verdict.notes}
+            if (note.backward, note.code) not in known:
+                self.verdict.notes.append(note)
