@@ -84,10 +84,11 @@ def verify(
     from rich.console import Console
 
     from manual_backprop.judge.verify import available_devices, check_device
+    from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
 
     chosen = _chosen(operators)
-    devices = available_devices() if device == "all" else tuple(device.split(","))
+    devices = available_devices() if device == "all" else tuple(dict.fromkeys(device.split(",")))
     for name in devices:
         try:
             check_device(name)
@@ -96,7 +97,10 @@ def verify(
 
     console = Console(stderr=str(json_file) == "-", highlight=False)
     console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
-    verdicts = _judged(chosen, devices, dtypes, seed, console)
+    try:
+        verdicts = _judged(chosen, devices, dtypes, seed, console)
+    except BadOp as error:
+        raise _WrongFile(str(error)) from error
     as_table.show(console, verdicts, dtypes)
     if json_file is not None:
         try:
@@ -109,9 +113,11 @@ def verify(
 
 
 def _chosen(operators: tuple[str, ...]) -> "list[Op]":
+    from manual_backprop.op import BadOp
+
     try:
         from manual_backprop.registry import OPS
-    except TypeError as error:  # BadOp, which cannot be named before torch is imported
+    except BadOp as error:
         raise _WrongFile(str(error)) from error
 
     for name in operators:

@@ -52,11 +52,12 @@ class Op:
     backwards: tuple[Callable[..., Any], ...]
     samples: Mapping[str, Callable[..., Any]]
     wrt: tuple[str, ...]
-    oracle: Callable[..., Any] | None
+    oracle: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.forward):
+        if not callable(self.forward) or not hasattr(self.forward, "__name__"):
             raise BadOp(f"Op: forward is {self.forward!r}; give the function itself")
+        _readable(self.forward, self.name)
         _check_oracle(self)
         _check_wrt(self)
         _check_backwards(self)
@@ -118,11 +119,18 @@ def _check_wrt(op: Op) -> None:
             f"{op.name}: wrt is {op.wrt!r}; "
             'list the arguments that get a gradient, as in wrt=("x",)'
         )
+    if reserved := set(RESERVED) & set(op.arguments):
+        raise BadOp(
+            f"{op.name}: an argument is called {sorted(reserved)[0]!r}, which for a backward means "
+            "something else; give it another name"
+        )
+    if len(set(op.wrt)) < len(op.wrt):
+        raise BadOp(f"{op.name}: wrt is {op.wrt!r}, which names an argument twice")
     for name in op.wrt:
         if name not in op.arguments:
             raise BadOp(
                 f"{op.name}: wrt names {name!r}, which is no argument of {op.name}"
-                f"({', '.join(op.arguments)}){_did_you_mean(name, op.arguments)}"
+                f"({', '.join(op.arguments)}){_did_you_mean(str(name), op.arguments)}"
             )
 
 
@@ -150,6 +158,7 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
     if not callable(backward) or not hasattr(backward, "__name__"):
         raise BadOp(f"{op.name}: {backward!r} in backwards is not a function with a name")
     name = backward.__name__
+    _readable(backward, op.name)
     known = (*op.arguments, *op.options, *RESERVED)
     for parameter in signature(backward).parameters.values():
         if parameter.name not in known or parameter.kind in (
@@ -162,7 +171,7 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
                 f"{', '.join(known)}{_did_you_mean(parameter.name, known)}"
             )
     for option, default in _options(backward).items():
-        if option in op.options and default != op.options[option]:
+        if option in op.options and repr(default) != repr(op.options[option]):
             raise BadOp(
                 f"{op.name}: {name} has {option}={default!r} and the forward has "
                 f"{option}={op.options[option]!r}; give both the same default"
@@ -176,6 +185,8 @@ def _check_samples(op: Op) -> None:
             'as in samples={"rows": lambda rand, n=11, i=7: (rand(n, i),)}'
         )
     for name, sample in op.samples.items():
+        if callable(sample):
+            _readable(sample, f"{op.name}: sample {name!r}")
         if not callable(sample) or not signature(sample).parameters:
             raise BadOp(
                 f"{op.name}: sample {name!r} is {sample!r}; "
@@ -187,6 +198,15 @@ def _check_samples(op: Op) -> None:
                     f"{op.name}: sample {name!r} has a parameter {parameter.name!r} without a "
                     f"size; after rand come axis sizes, as in {parameter.name}=7"
                 )
+
+
+def _readable(function: Callable[..., Any], owner: str) -> None:
+    try:
+        signature(function)
+    except (ValueError, TypeError) as error:
+        raise BadOp(
+            f"{owner}: {function!r} does not tell its parameters; wrap it in a function of your own"
+        ) from error
 
 
 def _did_you_mean(name: str, known: tuple[str, ...]) -> str:

@@ -20,6 +20,8 @@ def load(package: str, name: str) -> Op:
         op = getattr(import_module(f"{package}.{name}"), "OP", None)
     except BadOp as error:
         raise BadOp(f"{file}: {error}") from error
+    except Exception as error:
+        raise BadOp(f"{file}: {type(error).__name__}: {error}") from error
     if not isinstance(op, Op):
         raise BadOp(f"{file} has no operator; end it with OP = Op(forward={name}, ...)")
     if op.name != name:

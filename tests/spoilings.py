@@ -24,7 +24,15 @@ def wrapper(change):
 
         @wraps(raw)
         def spoiled(*args, **kwargs):
-            return change(call, inspect.signature(raw).bind(*args, **kwargs).arguments, op)
+            bound = inspect.signature(raw).bind(*args, **kwargs)
+            bound.apply_defaults()
+            arguments = dict(bound.arguments)
+            if not any(arguments.get("needs", (True,))):
+                return call(arguments)
+            if isinstance(arguments.get("grad_out"), float):
+                like = next(v for v in arguments.values() if isinstance(v, torch.Tensor))
+                arguments["grad_out"] = like.new_tensor(arguments["grad_out"])
+            return change(call, arguments, op)
 
         return spoiled
 
@@ -163,17 +171,13 @@ def writes_grad_out(call, arguments, op):
 
 
 @wrapper
-def aliases_an_input(call, arguments, op):
+def returns_an_input(call, arguments, op):
     result = call(arguments)
     results = result if isinstance(result, tuple) else (result,)
-    targets = [arguments[n] for n in op.wrt if n in arguments] or [arguments.get("out")]
-    for target in targets:
-        for i, grad in enumerate(results):
-            if target is not None and grad.shape == target.shape:
-                target.data.copy_(grad)
-                swapped = (*results[:i], target.view_as(target), *results[i + 1 :])
-                return swapped if isinstance(result, tuple) else swapped[0]
-    return result
+    swapped = [
+        next((t.view_as(t) for t in _inputs(arguments) if t.shape == g.shape), g) for g in results
+    ]
+    return tuple(swapped) if isinstance(result, tuple) else swapped[0]
 
 
 @on_grad_out
@@ -264,6 +268,8 @@ def accumulates(backward, op):
 @wrapper
 def right_only_below_eight(call, arguments, op):
     result = call(arguments)
+    if not all(arguments.get("needs", (True,))):
+        return result
     if any((v.abs() > 8).any() for v in _inputs(arguments) if v.device.type != "meta"):
         for grad in flat(result):
             grad.mul_(1.5)
@@ -281,44 +287,50 @@ def inputs_taken_for_contiguous(call, arguments, op):
     return call(taken)
 
 
-ALWAYS = (
-    sign,
-    factor,
-    a_little_too_large,
-    unreduced,
-    keepdim,
-    wrong_dtype,
-    none,
-    nan_in_one_entry,
-    long_row_unfinished,
-    writes_an_input,
-    absolute,
-    squared,
-    clipped,
-    thresholded,
-    normalised,
-    ignored,
-    remembers_the_inputs_by_shape,
-    returns_the_last_result,
-    accumulates,
-    inputs_taken_for_contiguous,
-)
-NOT_IN_PLACE = (writes_grad_out, aliases_an_input, grad_out_taken_for_contiguous)
+# Each with the codes that name it rightly; a spoiling of values may also be seen as another.
+VALUES = {"unknown", "layout"}
+ALWAYS = {
+    sign: VALUES,
+    factor: VALUES,
+    a_little_too_large: VALUES,
+    unreduced: {"not-reduced"},
+    keepdim: {"shape", "not-reduced"},
+    wrong_dtype: {"dtype"},
+    none: {"not-a-tensor"},
+    nan_in_one_entry: {"nan"},
+    long_row_unfinished: VALUES,
+    writes_an_input: {"mutates"},
+    absolute: {"not-linear"} | VALUES,
+    squared: {"not-linear"} | VALUES,
+    clipped: {"not-linear"} | VALUES,
+    thresholded: {"not-linear"} | VALUES,
+    normalised: {"not-linear", "zero", "ignores-grad-out"} | VALUES,
+    ignored: {"ignores-grad-out"} | VALUES,
+    remembers_the_inputs_by_shape: {"stateful"} | VALUES,
+    returns_the_last_result: {"stateful", "not-linear"} | VALUES,
+    accumulates: {"stateful", "not-linear"} | VALUES,
+    inputs_taken_for_contiguous: {"layout"},
+}
+NOT_IN_PLACE = {
+    writes_grad_out: {"mutates"},
+    returns_an_input: {"aliases"},
+    grad_out_taken_for_contiguous: {"layout"},
+}
 
 
 def spoilings(op, backward, sample):
     """Every spoiling that changes what this backward does on this sample or what is made of it."""
     from manual_backprop.judge.draw import axes
 
-    network = op.forward.__module__.startswith("manual_backprop.networks")
-    off = entry_off(single=not network)
-    chosen = [*(off(which) for which in range(len(op.wrt))), *ALWAYS]
+    chosen = dict(ALWAYS)
     if not backward.__name__.endswith("_"):
-        chosen += NOT_IN_PLACE
+        chosen |= NOT_IN_PLACE
+    if not any(name in op.wrt or name == "out" for name in op.saves(backward)):
+        chosen.pop(returns_an_input, None)
     if op.name in ("mse", "two_layer"):  # a number has no layout
-        chosen.remove(grad_out_taken_for_contiguous)
+        chosen.pop(grad_out_taken_for_contiguous, None)
     if set(op.saves(backward)) & set(op.arguments):
-        chosen.append(right_only_below_eight)
+        chosen[right_only_below_eight] = VALUES
     if len(axes(op, sample)) >= 2 and op.name != "mse":  # mse's gradient is a column
-        chosen.append(transposed_where_square)
+        chosen[transposed_where_square] = VALUES
     return chosen

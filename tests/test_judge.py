@@ -15,11 +15,21 @@ from tests.every import every_article, every_op, every_small_backward
 from tests.spoilings import entry_off, factor, sign, spoilings
 
 
+def is_network(op):
+    return op.forward.__module__.startswith("manual_backprop.networks")
+
+
+def let_pass(op, dtype, tried):
+    """How many spoilings may go unnoticed: in few digits a network's rounding hides some."""
+    few_digits = dtype in (torch.bfloat16, torch.float16)
+    return tried // 10 if is_network(op) and few_digits else 0
+
+
 @every_small_backward
-def test_every_spoiling_is_noticed(op, backward, sample, dtype, device, seed):
+def test_every_spoiling_is_noticed_and_named(op, backward, sample, dtype, device, seed):
     missed = []
     tried = spoilings(op, backward, sample)
-    for spoil in tried:
+    for spoil, codes in tried.items():
         verdict = verify(
             op,
             spoil(backward, op),
@@ -30,12 +40,30 @@ def test_every_spoiling_is_noticed(op, backward, sample, dtype, device, seed):
             kinks="reject",
             parts=("values", "promises", "made"),
         )
+        found = {finding.code for finding in verdict.findings}
+        if not found or not found <= codes:
+            missed.append((spoil.__name__, found))
+    assert len(missed) <= let_pass(op, dtype, len(tried)), missed
+
+
+@every_small_backward
+def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, device, seed):
+    missed = []
+    for which in range(len(op.wrt)):
+        spoil = entry_off(single=not is_network(op))(which)
+        verdict = verify(
+            op,
+            spoil(backward, op),
+            samples=[sample],
+            dtypes=[dtype],
+            devices=[device],
+            seeds=range(seed, seed + 4),
+            parts=["values"],
+        )
         if verdict.ok:
             missed.append(spoil.__name__)
-    # In few digits a network's own rounding hides some of what its inputs can show.
-    network = op.forward.__module__.startswith("manual_backprop.networks")
-    few_digits = dtype in (torch.bfloat16, torch.float16)
-    assert len(missed) <= (len(tried) // 10 if network and few_digits else 0), missed
+    network_in_few_digits = is_network(op) and dtype in (torch.bfloat16, torch.float16)
+    assert len(missed) <= network_in_few_digits, missed
 
 
 @every_article

@@ -180,9 +180,10 @@ def arranged(value: Tensor, layout: str) -> Tensor:
         order = tuple(reversed(range(value.dim())))
         return value.permute(order).clone(memory_format=torch.contiguous_format).permute(order)
     if layout == "strided" or (layout == "transposed" and value.dim() == 1):
-        gap = torch.nan if value.is_floating_point() else torch.iinfo(value.dtype).max
-        if value.dtype is torch.bool:
-            gap = True
+        if value.is_floating_point():
+            gap = torch.nan
+        else:
+            gap = value.dtype is torch.bool or torch.iinfo(value.dtype).max
         wide = torch.full((*value.shape, 2), gap, dtype=value.dtype, device=value.device)
         wide[..., 1] = value
         return wide[..., 1]

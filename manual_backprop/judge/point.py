@@ -1,7 +1,8 @@
 """One set of numbers to judge at: inputs, the truth in float64, what rounding may do to it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from manual_backprop.op import BadOp, Op
 
 ATTEMPTS = 20
 LARGEST = 2**22  # numbers in a sample that is tried on the whole grid
+REMEMBERED = 512  # points of one operator
 LARGEST_ARTICLE = 2**26  # numbers in a sample that is judged for values only
 
 
@@ -91,8 +93,22 @@ class Point:
         return function(*tree_unflatten(list(leaves), spec), **self.options)  # type: ignore[no-any-return]
 
 
-@lru_cache(maxsize=1024)
 def point(op: Op, variant: Variant, dtype: torch.dtype, seed: int) -> Point:
+    """`draw_point`, remembered on the operator, so that it is forgotten with it.
+
+    Raises:
+        BadOp, Unjudgeable: as `draw_point`.
+    """
+    known: dict[Any, Point] = vars(op).setdefault("_points", {})
+    key = variant, dtype, seed
+    if key not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[key] = draw_point(op, variant, dtype, seed)
+    return known[key]
+
+
+def draw_point(op: Op, variant: Variant, dtype: torch.dtype, seed: int) -> Point:
     """Draw a sample, find the truth, and how far rounding may carry it.
 
     Draws are repeated, up to ATTEMPTS times, until no intermediate lies within rounding of a kink
@@ -137,7 +153,8 @@ def _draw_point(
     forward = _reference(op, options, spec)
     places = _places(op, inputs)
     try:
-        shape = _out_shape(op, variant, forward, raised)
+        with torch.no_grad():
+            shape = forward(*(t.clone() for t in raised)).shape
         grad_out = draw_grad_out(shape, dtype, variant.grad_out, rand)
         if variant.expanded:
             grad_out = _grad_out_of_a_sum(forward, raised, places, grad_out)
@@ -190,7 +207,7 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
                     f"{where}: {name} is {tensor.dtype} and is to get a gradient; "
                     f"draw it with rand(...), or take {name!r} out of wrt"
                 )
-            if tensor.device.type != "cpu" and not isinstance(rand, Measure):
+            if tensor.device.type != "cpu":
                 raise BadOp(
                     f"{where}: {name} lies on {tensor.device}; draw every tensor from rand, "
                     "the judge moves them all to the device under test"
@@ -198,37 +215,27 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
     return inputs, options
 
 
-def check_size(op: Op, sample: str) -> None:
+def check_size(op: Op, variant: Variant) -> None:
     """Refuse a sample on which the grid would not end, before anything is drawn.
 
     Raises:
         BadOp: it holds more than LARGEST numbers, or LARGEST_ARTICLE where it is named "article".
     """
     rand = Measure()
-    checked_draw(op, Variant(sample), rand)
-    limit = LARGEST_ARTICLE if sample == ARTICLE else LARGEST
+    with suppress(Exception):  # what does not run without numbers is found when it is drawn
+        op.samples[variant.sample](rand, **dict(variant.sizes))
+    limit = LARGEST_ARTICLE if variant.sample == ARTICLE else LARGEST
     if rand.count > limit:
         raise BadOp(
-            f"{op.name}: sample {sample!r} holds {rand.count:.1e} numbers and the grid, which "
-            f"repeats it hundreds of times, takes up to {limit:.1e}; make its axes smaller"
-            + ("" if sample == ARTICLE else ", or name it 'article' to have it judged once")
+            f"{op.name}: sample {variant.name!r} holds {rand.count:.1e} numbers and the grid, "
+            f"which repeats it hundreds of times, takes up to {limit:.1e}; make its axes smaller"
+            + ("" if variant.sample == ARTICLE else ", or name it 'article' to have it judged once")
         )
 
 
 def _reference(op: Op, options: dict[str, Any], spec: TreeSpec) -> Any:
     function = op.oracle or op.forward
     return lambda *leaves: function(*tree_unflatten(list(leaves), spec), **options)
-
-
-_SHAPES: dict[tuple[Op, Variant], torch.Size] = {}
-
-
-def _out_shape(op: Op, variant: Variant, forward: Any, raised: list[Tensor]) -> torch.Size:
-    """The output's shape, which no draw changes."""
-    if (op, variant) not in _SHAPES:
-        with torch.no_grad():
-            _SHAPES[op, variant] = forward(*raised).shape
-    return _SHAPES[op, variant]
 
 
 def _places(op: Op, inputs: dict[str, Any]) -> list[int]:

@@ -36,11 +36,12 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def homogeneous(trial: Trial) -> Iterator[Finding]:
-    """f(s g) = s f(g) to the bit for s = -2⁴⁰ and 2⁻²⁰ (float16: -2⁴ and 2⁻⁴).
+    """f(s g) = s f(g) for s = -2⁴⁰ and 2⁻²⁰ (float16: -2⁴ and 2⁻⁴).
 
-    Scaling by a power of two commutes with rounding, so no tolerance is needed, unless a number
-    becomes subnormal: in float16 entries within their allowance are let pass.
+    Scaling by a power of two commutes with rounding, so a right backward keeps this to the bit,
+    unless a number overflows or becomes subnormal on the way; then within the scaled budget.
     """
+    info = torch.finfo(trial.point.dtype)
     half = trial.point.dtype is torch.float16
     for scale in (-(2.0**4), 2.0**-4) if half else (-(2.0**40), 2.0**-20):
         scaled = trial.gradients(trial.grad_out * scale)
@@ -48,12 +49,11 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
             trial.point.labels, trial.grads, scaled, trial.point.grads, strict=True
         ):
             plain = once.detach().to("cpu", torch.float64)
-            if torch.equal(got, scale * plain):
+            expected = scale * plain
+            if torch.equal(got, expected):
                 continue
-            differs = (got != scale * plain) & ~(got.isnan() & plain.isnan())
-            if half:
-                differs &= ~((got - scale * plain).abs() <= abs(scale) * budget.allowed)
-                differs &= (scale * plain).abs() < 2.0**15
+            allowed = abs(scale) * budget.allowed + info.smallest_normal
+            differs = ~((got - expected).abs() <= allowed) & (expected.abs() < info.max / 2)
             if differs.any():
                 index = first_index(differs)
                 unmoved = torch.equal(got, plain)
@@ -62,7 +62,7 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
                     if unmoved and not _turns(trial, plain, label)
                     else "not-linear",
                     f"with grad_out times {_power(scale)} it is {float(got[index]):.6g} at "
-                    f"{list(index)}, not {scale * float(plain[index]):.6g}: "
+                    f"{list(index)}, not {float(expected[index]):.6g}: "
                     + (
                         "the gradient does not depend on grad_out; multiply by it"
                         if unmoved
@@ -119,7 +119,7 @@ def zero_for_zero(trial: Trial) -> Iterator[Finding]:
     got = trial.gradients(nothing)
     if all(not grad.any() for grad in got):
         return
-    truth = trial.point.reference(nothing, torch.float64)[1:]
+    truth = trial.point.reference(nothing, trial.point.dtype)[1:]  # 0 · inf is nan there too
     for label, grad, true in zip(trial.point.labels, got, truth, strict=True):
         differs = (grad != 0) & (true == 0)
         if differs.any():
@@ -136,28 +136,44 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
     """None where nobody needs a gradient, the same bits elsewhere, and no work for None."""
     if "needs" not in trial.parameters:
         return
-    wrt = trial.point.op.wrt
-    for needs in product((True, False), repeat=len(wrt)):
+    everything = 0
+    for needs in product((True, False), repeat=len(trial.point.op.wrt)):
+        before = trial.snapshot()
         with _Calls() as calls:
             result = trial.call(needs=needs)
-        results = result if isinstance(result, (tuple, list)) and len(wrt) > 1 else (result,)
-        if not any(needs) and calls.count:
+        if all(needs):
+            everything = calls.count
+        elif calls.count >= (everything if any(needs) else 1):
             yield trial.finding(
-                "arity", f"does {calls.count} operations for needs={needs}, where nobody needs any"
+                "extra-term",
+                f"does {calls.count} operations for needs={needs}, and {everything} for all "
+                "gradients; do no work for what nobody needs",
             )
             return
-        for name, needed, value, full in zip(wrt, needs, results, trial.grads, strict=False):
-            if needed != (value is not None):
-                wanted = "a tensor" if needed else "None"
-                yield trial.finding("arity", f"is not {wanted} for needs={needs}", f"grad_{name}")
-                return
-            if needed and isinstance(value, Tensor) and not _same_bits(value, full):
+        for label, value, full in trial.needed(result, needs):
+            if not _same_bits(value, full):
                 yield trial.finding(
-                    "stateful",
-                    f"is another gradient for needs={needs} than for all",
-                    f"grad_{name}",
+                    "stateful", f"is another gradient for needs={needs} than for all", label
                 )
                 return
+        trial.unchanged(before)
+
+
+def default_grad_out(trial: Trial) -> Iterator[Finding]:
+    """Left out, grad_out is 1: the gradient of the loss itself."""
+    grad_out = trial.parameters.get("grad_out")
+    if grad_out is None or grad_out.default is grad_out.empty or trial.grad_out.dim():
+        return
+    plain = trial.gradients(torch.ones_like(trial.grad_out), copy=True)
+    size = trial.grad_out.abs().double().cpu()
+    for label, left_out, one, budget in zip(
+        trial.point.labels, trial.gradients_by_default(), plain, trial.point.grads, strict=True
+    ):  # a default of 1.0 may be multiplied in more digits than a tensor is
+        if ((left_out - one).abs() > budget.allowed / size).any():
+            yield trial.finding(
+                "factor", "is another gradient without grad_out than for grad_out=1", label
+            )
+            return
 
 
 class _Calls(Watch):

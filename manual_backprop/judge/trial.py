@@ -46,9 +46,27 @@ class Trial:
             for name, value in point.inputs.items()
         }
         if "out" in self.parameters:
-            self.given["out"] = arranged(forward_out(point, self.given), other)
+            self.given["out"] = arranged(self._out(), other)
         self.grad_out = arranged(point.grad_out.to(device), other)
         self.grads: tuple[Tensor, ...] = ()
+
+    def _out(self) -> Tensor:
+        """The forward's own output.
+
+        Raises:
+            Broken: with a finding against the forward, where it raised or is not finite.
+        """
+        point = self.point
+        try:
+            out: Tensor = forward_out(point, self.given)
+        except Exception as error:
+            said = f"the forward raised {type(error).__name__}: {first_line(error)}"
+            raise Broken(self.finding("raises", said, of=point.op.name)) from error
+        lost = point.out.judged & ~out.cpu().isfinite()
+        if lost.any() and (lost & point.reference(point.grad_out, point.dtype)[0].isfinite()).any():
+            said = "the forward is not finite where the oracle is"
+            raise Broken(self.finding("forward", said, of=point.op.name))
+        return out
 
     def call(self, grad_out: Tensor | None = None, **extra: Any) -> Any:
         """What the backward returns, as it returns it; in place on a copy of grad_out.
@@ -60,7 +78,11 @@ class Trial:
         return self._call_with(grad_out.clone() if self.in_place else grad_out, **extra)
 
     def _call_with(self, grad_out: Tensor, **extra: Any) -> Any:
-        arguments = {**self.given, **self.point.options, "grad_out": grad_out, **extra}
+        everything = (True,) * len(self.point.op.wrt)
+        arguments = {"needs": everything, **self.given, **self.point.options, **extra}
+        return self._called({**arguments, "grad_out": grad_out})
+
+    def _called(self, arguments: dict[str, Any]) -> Any:
         try:
             with torch.no_grad():
                 return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
@@ -82,10 +104,17 @@ class Trial:
         grads = self._formed(self.call(grad_out))
         return tuple(grad.detach().to("cpu", torch.float64, copy=copy) for grad in grads)
 
-    def finding(self, code: str, message: str, gradient: str = "", **numbers: Any) -> Finding:
-        """A finding of this trial."""
+    def gradients_by_default(self) -> tuple[Tensor, ...]:
+        """`gradients` of a call that leaves grad_out out."""
+        grads = self._formed(self._called({**self.given, **self.point.options}))
+        return tuple(grad.detach().to("cpu", torch.float64) for grad in grads)
+
+    def finding(
+        self, code: str, message: str, gradient: str = "", *, of: str = "", **numbers: Any
+    ) -> Finding:
+        """A finding of this trial, against the backward or, with `of`, another function."""
         return Finding(
-            backward=self.name,
+            backward=of or self.name,
             gradient=gradient,
             code=code,
             message=message,
@@ -104,27 +133,54 @@ class Trial:
         Raises:
             Broken: a promise is broken.
         """
-        before = {name: memory(value) for name, value in self._watched()}
+        before = self.snapshot()
         passed = self.grad_out.clone() if self.in_place else self.grad_out
         self.grads = self._formed(self._call_with(passed))
-        for name, value in self._watched():
-            if memory(value) != before[name]:
-                raise Broken(
-                    self.finding(
-                        "mutates",
-                        f"{name} was written to; work on a copy, or call it {self.name}_"
-                        if name == "grad_out"
-                        else f"{name} was written to; work on a copy",
-                    )
-                )
+        self.unchanged(before)
         yield from self._aliases(passed)
 
+    def snapshot(self) -> dict[str, Any]:
+        """The memory of all that was given, to be held to `unchanged`."""
+        return {name: memory(value) for name, value in self._watched()}
+
+    def unchanged(self, before: dict[str, Any]) -> None:
+        """Nothing that was given has been written to.
+
+        Raises:
+            Broken: something has.
+        """
+        for name, value in self._watched():
+            if memory(value) != before[name]:
+                remedy = f", or call it {self.name}_" if name == "grad_out" else ""
+                said = f"{name} was written to; work on a copy{remedy}"
+                raise Broken(self.finding("mutates", said))
+
+    def needed(self, result: Any, needs: tuple[bool, ...]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Of a call with `needs`: label, gradient and the first call's, where it is needed.
+
+        Raises:
+            Broken: it is not one tensor or None for each argument, as `needs` has it.
+        """
+        wrt = self.point.op.wrt
+        results = result if len(wrt) > 1 else (result,)
+        if not isinstance(results, (tuple, list)) or len(results) != len(wrt):
+            said = f"did not return {len(wrt)} values for needs={needs}; None where nobody needs it"
+            raise Broken(self.finding("arity", said))
+        full = iter(zip(self.point.labels, self.grads, self.point.grads, strict=True))
+        for name, need, value in zip(wrt, needs, results, strict=True):
+            parts = self.point.inputs[name]
+            values = value if isinstance(parts, tuple) and need else (value,) * len(flat(parts))
+            if not need and value is not None:
+                raise Broken(
+                    self.finding("arity", f"is not None for needs={needs}", f"grad_{name}")
+                )
+            for part, (label, grad, budget) in zip(values, full, strict=False):
+                if need:
+                    self._like(label, part, budget.truth)
+                    yield label, part, grad
+
     def _watched(self) -> list[tuple[str, Tensor]]:
-        named = []
-        for name, value in self.given.items():
-            tensors = value if isinstance(value, tuple) else (value,)
-            for i, tensor in enumerate(tensors):
-                named.append((f"{name}[{i}]" if isinstance(value, tuple) else name, tensor))
+        named = flat_named(self.given)
         return named if self.in_place else [*named, ("grad_out", self.grad_out)]
 
     def _formed(self, result: Any) -> tuple[Tensor, ...]:
@@ -227,6 +283,17 @@ def forward_out(point: Point, given: dict[str, Any]) -> Any:
     """
     with torch.no_grad():
         return point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
+
+
+def flat_named(given: dict[str, Any]) -> list[tuple[str, Tensor]]:
+    """Every tensor with its name, those of a tuple as in "weights[0]"."""
+    named: list[tuple[str, Tensor]] = []
+    for name, value in given.items():
+        if isinstance(value, tuple):
+            named += [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
+        else:
+            named.append((name, value))
+    return named
 
 
 def flat(result: Any) -> list[Tensor]:

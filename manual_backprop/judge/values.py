@@ -1,12 +1,14 @@
 """Whether values are right: every entry within its budget of the truth, and what a kink excuses."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from manual_backprop.judge.budget import Budget
-from manual_backprop.judge.trial import Trial
+from manual_backprop.judge.draw import each
+from manual_backprop.judge.trial import Broken, Trial, flat, forward_out
 from manual_backprop.judge.verdict import Finding
 from manual_backprop.judge.witnesses import loss_along, one_sided
 
@@ -28,23 +30,26 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
         if got.numel() == 0:
             continue
         judged = _representable(trial, got, budget)
-        finite = bool(got.isfinite().all())
-        if not finite and (bad := judged & ~got.cpu().isfinite()).any():
-            index = first_index(bad)
-            wrong = trial.point.variant.own or trial.point.dtype is not torch.float16
+        lost = judged & ~got.cpu().isfinite()
+        if lost.any():
+            index = first_index(lost)
+            overflows = _overflows(trial, label, lost)
+            remedy = "; an intermediate overflows in float16, in float32 none does"
             yield (
                 trial.finding(
-                    "nan" if wrong else "unstable",
+                    "unstable"
+                    if overflows
+                    else "nan"
+                    if trial.layout == "contiguous"
+                    else "layout",
                     f"is {float(got[index])} at {list(index)}, where "
-                    f"{float(budget.truth[index]):.6g} is right"
-                    + ("" if wrong else "; an intermediate overflows in float16"),
+                    f"{float(budget.truth[index]):.6g} is right" + (remedy if overflows else ""),
                     label,
                     got=float(got[index]),
                     expected=float(budget.truth[index]),
                 ),
-                wrong,
+                not overflows,
             )
-            continue
         error = _errors(got, budget, judged)
         over = error > budget.allowed
         if over.any():
@@ -73,6 +78,29 @@ def closeness(trial: Trial) -> tuple[float, float]:
         if closest[1] == 0 or here[0] * closest[1] > closest[0] * here[1]:
             closest = here
     return closest
+
+
+def _overflows(trial: Trial, label: str, lost: Tensor) -> bool:
+    """Whether the same call in float32 on the same numbers is finite where float16's is lost.
+
+    Only of inputs that the judge made itself to be large; others an operator has to bear.
+    """
+    variant = trial.point.variant
+    large = variant.numbers != "normal" or variant.grad_out == "huge"
+    if trial.point.dtype is not torch.float16 or not large:
+        return False
+    wide = {
+        name: each(value, lambda t: t.float() if t.is_floating_point() else t)
+        for name, value in trial.given.items()
+    }
+    if "out" in wide:
+        wide["out"] = forward_out(trial.point, wide)
+    try:
+        grads = flat(trial.call(trial.grad_out.float(), **wide))
+    except Broken:
+        return False
+    grad = grads[trial.point.labels.index(label)]
+    return grad.shape == lost.shape and bool(grad.cpu().isfinite()[lost].all())
 
 
 def _errors(got: Tensor, budget: Budget, judged: Tensor) -> Tensor:
@@ -107,7 +135,7 @@ def _wrong_value(
 ) -> tuple[Finding, bool]:
     place = int((error / budget.allowed).argmax())
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), got.shape))
-    numbers = {
+    numbers: dict[str, Any] = {
         "got": float(got[index]),
         "expected": float(budget.truth[index]),
         "error": float(error[index]),
@@ -138,11 +166,15 @@ def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
         index = tuple(int(i) for i in row)
         direction = torch.zeros_like(point.raised[place])
         direction[index] = 1.0
-        line = loss_along(
-            point.own_forward, point.raised, place, direction, point.grad_out.double()
-        )
-        low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+        try:
+            line = loss_along(
+                point.own_forward, point.raised, place, direction, point.grad_out.double()
+            )
+            low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+        except RuntimeError:  # the step beside leaves the domain
+            return False
         reach = 1e-6 * max(abs(low), abs(high), 1e-12)
-        if high - low <= reach or not low - reach <= float(got[index]) <= high + reach:
+        room = reach + float(trial.point.grads[point.labels.index(label)].allowed[index])
+        if high - low <= reach or not low - room <= float(got[index]) <= high + room:
             return False
     return True

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from manual_backprop.judge.draw import LAYOUTS
+from manual_backprop.judge.draw import LAYOUTS, Variant
 from manual_backprop.judge.point import check_size
 from manual_backprop.judge.trial import Backward
 from manual_backprop.judge.verdict import Verdict, first_line
@@ -22,7 +22,7 @@ def verify(
     op: Op,
     backward: Backward | None = None,
     *,
-    dtypes: Sequence[torch.dtype] = DTYPES,
+    dtypes: Sequence[torch.dtype] | torch.dtype = DTYPES,
     devices: Sequence[str] = ("cpu",),
     seeds: Sequence[int] = SEEDS,
     kinks: Literal["note", "reject"] = "note",
@@ -37,7 +37,7 @@ def verify(
         op: the operator.
         backward: one function in place of `op.backwards`; it may be one that the operator does
             not list.
-        dtypes: floating dtypes of the inputs.
+        dtypes: floating dtypes of the inputs, or one.
         devices: as in "cpu" and "cuda"; the truth is always computed on the CPU.
         seeds: each draws every sample anew.
         kinks: what another slope than PyTorch's exactly on a kink is. For the operators of this
@@ -55,6 +55,7 @@ def verify(
     >>> verify(OP).ok
     True
     """
+    dtypes = (dtypes,) if isinstance(dtypes, torch.dtype) else dtypes
     if not isinstance(op, Op):
         raise BadOp(f"verify takes an Op, not {type(op).__name__}; wrap the functions in Op(...)")
     if backward is not None:
@@ -67,13 +68,24 @@ def verify(
         ("part", parts, PARTS),
         ("kinks", (kinks,), ("note", "reject")),
     ):
+        if not asked:
+            raise ValueError(f"verify: no {what} is given; there are {', '.join(known)}")
         for name in asked:
             if name not in known:
                 raise ValueError(f"verify: no {what} {name!r}; there are {', '.join(known)}")
+    for dtype in dtypes:
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise ValueError(
+                f"verify: {dtype!r} is no dtype to judge in; there are torch.float64, "
+                "torch.float32, torch.bfloat16, torch.float16"
+            )
+    for what, given in (("dtypes", dtypes), ("devices", devices), ("seeds", seeds)):
+        if not given:
+            raise ValueError(f"verify: {what} is empty, so there is nothing to judge")
     for device in devices:
         check_device(device)
     for sample in chosen:
-        check_size(op, sample)
+        check_size(op, Variant(sample))
     with exact_products():
         for sample in chosen:
             for dtype in dtypes:
@@ -108,17 +120,18 @@ def available_devices() -> tuple[str, ...]:
 def exact_products() -> Iterator[None]:
     """TF32 and reduced-precision sums off, as they were afterwards."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    switches = [
-        (matmul, "allow_tf32"),
-        (matmul, "allow_fp16_reduced_precision_reduction"),
-        (matmul, "allow_bf16_reduced_precision_reduction"),
-        (cudnn, "allow_tf32"),
+    switches: list[tuple[Any, str, Any]] = [
+        (matmul, "allow_fp16_reduced_precision_reduction", False),
+        (matmul, "allow_bf16_reduced_precision_reduction", False),
     ]
-    before = [getattr(owner, name) for owner, name in switches]
-    for owner, name in switches:
-        setattr(owner, name, False)
+    # PyTorch refuses to have its older switches for TF32 mixed in.
+    owners = (matmul, getattr(cudnn, "conv", None))
+    switches += [(o, "fp32_precision", "ieee") for o in owners if hasattr(o, "fp32_precision")]
+    before = [getattr(owner, name) for owner, name, _ in switches]
+    for owner, name, off in switches:
+        setattr(owner, name, off)
     try:
         yield
     finally:
-        for (owner, name), value in zip(switches, before, strict=True):
+        for (owner, name, _), value in zip(switches, before, strict=True):
             setattr(owner, name, value)

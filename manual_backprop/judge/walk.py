@@ -9,18 +9,26 @@ import torch.nn.functional as F
 
 from manual_backprop.judge import promises
 from manual_backprop.judge.draw import ARTICLE, Rand, Variant, arranged, each, made
-from manual_backprop.judge.point import Point, Unjudgeable, checked_draw, point
-from manual_backprop.judge.trial import Backward, Broken, Trial, forward_out
+from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
+from manual_backprop.judge.trial import Backward, Broken, Trial, flat_named, forward_out, memory
 from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.judge.verdict import Finding, Tally, Verdict, dtype_name, first_line
 from manual_backprop.judge.witnesses import disagreement
-from manual_backprop.op import Op
+from manual_backprop.op import BadOp, Op
 
 
 def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
     """Whether it is PyTorch's function itself and not a composition of several."""
     name = getattr(oracle, "__name__", "")
     return oracle is not None and oracle in (getattr(torch, name, None), getattr(F, name, None))
+
+
+def _where_pytorchs_is_finite(out: torch.Tensor, here: Point) -> torch.Tensor:
+    """The output, with the truth where PyTorch's own overflows in this dtype too."""
+    if out.isfinite().all():
+        return out
+    native = here.reference(here.grad_out, here.dtype)[0]
+    return torch.where(native.isfinite(), out.cpu().double(), here.out.truth)
 
 
 class Walk:
@@ -94,6 +102,7 @@ class Walk:
             for name, value in here.inputs.items()
         }
         where = (here.variant, here.dtype, device)
+        before = {name: memory(value) for name, value in flat_named(given)}
         try:
             out = forward_out(here, given)
         except Exception as error:
@@ -116,9 +125,9 @@ class Walk:
                 f"{dtype_name(here.dtype)} {tuple(truth.shape)}",
                 *where,
             )
-        elif (ratio := here.out.ratio(out)) > 1:
-            if not here.reference(here.grad_out, here.dtype)[0].isfinite().all():
-                return True  # PyTorch's own overflows in this dtype too
+        elif any(memory(value) != before[name] for name, value in flat_named(given)):
+            self._fault("mutates", "the forward writes to what it is given; work on a copy", *where)
+        elif (ratio := here.out.ratio(_where_pytorchs_is_finite(out, here))) > 1:
             self._fault(
                 "forward",
                 f"the forward is off from the oracle by {ratio:.3g} times what rounding explains; "
@@ -173,11 +182,13 @@ class Walk:
         if "values" in parts:
             for layout in layouts:
                 for here in points:
-                    if layout == "expanded":
-                        wide = Variant(here.variant.sample, "expanded", expanded=True)
-                        here = point(self.op, wide, here.dtype, here.seed)
-                        self._values(Trial(backward, here, device, "contiguous"))
-                    self._values(Trial(backward, here, device, layout))
+                    if layout != "expanded":
+                        self._values(Trial(backward, here, device, layout))
+                    elif wide := self._point(
+                        Variant(here.variant.sample, "expanded", expanded=True), here
+                    ):
+                        self._values(Trial(backward, wide, device, "contiguous"))
+                        self._values(Trial(backward, wide, device, layout))
         if "promises" in parts:
             trial = self._called(Trial(backward, first, device, "contiguous"))
             other = Trial(backward, points[-1], device, "contiguous")
@@ -187,29 +198,41 @@ class Walk:
                 promises.additive(trial),
                 promises.zero_for_zero(trial),
                 promises.honours_needs(trial),
+                promises.default_grad_out(trial),
             ):
+                before = trial.snapshot()
                 for finding in promise:
                     raise Broken(finding)
+                trial.unchanged(before)
             if device == "cpu" and not trial.in_place:
                 self._note(*promises.shapes_on_meta(trial))
         if "made" in parts:
-            for variant in self._made(first):
-                self._values(
-                    Trial(
-                        backward,
-                        point(self.op, variant, first.dtype, first.seed),
-                        device,
-                        "contiguous",
-                    )
-                )
+            for here in self._made(first):
+                self._values(Trial(backward, here, device, "contiguous"))
 
-    def _made(self, here: Point) -> Iterator[Variant]:
+    def _made(self, here: Point) -> Iterator[Point]:
         """What the judge makes of a sample; repeated indices only where it draws any."""
         rand = Rand(0, here.dtype)
         checked_draw(self.op, here.variant, rand)
         for variant in made(self.op, here.variant.sample):
-            if variant.numbers != "repeated" or rand.drew_integers:
-                yield variant
+            if variant.numbers == "repeated" and not rand.drew_integers:
+                continue
+            if found := self._point(variant, here):
+                yield found
+
+    def _point(self, variant: Variant, like: Point) -> Point | None:
+        """What the judge made of a sample; a note where it is too large or PyTorch refuses it."""
+        try:
+            check_size(self.op, variant)
+            return point(self.op, variant, like.dtype, like.seed)
+        except (BadOp, Unjudgeable) as error:
+            self._note(
+                Finding(
+                    self.op.name, "", "not-exercised", f"{error}: not tried", sample=variant.name,
+                    dtype=dtype_name(like.dtype),
+                )
+            )  # fmt: skip
+            return None
 
     def _called(self, trial: Trial) -> Trial:
         self._note(*trial.first_call())

@@ -46,7 +46,7 @@ def show(console: Console, verdicts: Sequence[Verdict], dtypes: Sequence[str]) -
         if len(backwards) > 1
         else "[bold green]the backward is right[/]"
     )
-    console.print(f"{said} in {cases:,} cases")
+    console.print(said if wrong else f"{said} in {cases:,} cases")
 
 
 def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str]) -> Table:
@@ -66,14 +66,13 @@ def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str]) -> Table:
     for verdict in verdicts:
         for name, saves in verdict.saves.items():
             findings = verdict.of(name)
-            codes = ", ".join(dict.fromkeys(finding.code for finding in findings))
             table.add_row(
                 Text(name, "bold").append(
                     f"\nsaves {', '.join(saves) or 'nothing'}", "not bold dim"
                 ),
                 *(_errors(verdict.tallies.get((name, dtype))) for dtype in dtypes),
                 f"{verdict.cases(name):,}",
-                Text("wrong", "bold red").append(f"\n{codes}") if findings else Text("ok", "green"),
+                Text("wrong", "bold red") if findings else Text("ok", "green"),
             )
         table.add_section()
     return table
