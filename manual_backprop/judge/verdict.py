@@ -92,7 +92,7 @@ class Finding:
     def __str__(self) -> str:
         where = ", ".join(filter(None, (self.sample, self.dtype, self.device, self.layout)))
         what = f"{self.backward}: {self.gradient}" if self.gradient else self.backward
-        return f"{what}: {self.message} [{self.code}; {where}]"
+        return f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
 
 
 @dataclass(frozen=True)
@@ -165,19 +165,19 @@ class Verdict:
             raise WrongGradient(str(self))
 
     def __str__(self) -> str:
+        notes = [f"  note: {note}" for note in self.notes]
         if self.ok:
             cases = sum(tally.cases for tally in self.tallies.values())
-            return "\n".join(
-                [f"{self.operator}: right in {cases} cases", *(f"  note: {n}" for n in self.notes)]
-            )
-        lines = [f"{self.operator}: {len(self.findings)} findings"]
+            return "\n".join([f"{self.operator}: right in {cases} cases", *notes])
+        count = len(self.findings)
+        lines = [f"{self.operator}: {count} finding{'s' if count > 1 else ''}"]
         told = set()
         for finding in self.findings:
             if (key := (finding.backward, finding.gradient, finding.code)) not in told:
                 told.add(key)
                 more = sum((f.backward, f.gradient, f.code) == key for f in self.findings) - 1
                 lines.append(f"  {finding}" + (f"; {more} more like it" if more else ""))
-        return "\n".join(lines)
+        return "\n".join([*lines, *notes])
 
 
 def first_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from manual_backprop.judge import promises
-from manual_backprop.judge.draw import ARTICLE, Rand, Variant, arranged, each, made
+from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
 from manual_backprop.judge.trial import Backward, Broken, Trial, flat_named, forward_out, memory
 from manual_backprop.judge.values import closeness, right_values
@@ -43,6 +43,16 @@ class Walk:
             or _is_pytorchs(op.oracle)
         )
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
+        if not any(BATCH in axes(op, sample) for sample in op.samples):
+            self.verdict.notes.append(
+                Finding(
+                    op.name,
+                    "",
+                    "not-exercised",
+                    f"no sample has an axis {BATCH!r}, so no batch of 0 or 1 rows is tried; "
+                    f"call the batch axis {BATCH}, as in lambda rand, {BATCH}=11: ...",
+                )
+            )
         if op.oracle is None:
             self.verdict.notes.append(
                 Finding(

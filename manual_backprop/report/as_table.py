@@ -34,7 +34,7 @@ def show(console: Console, verdicts: Sequence[Verdict], dtypes: Sequence[str]) -
     for verdict in verdicts:
         if not verdict.ok:
             console.print(f"[bold red]wrong[/] {escape(str(verdict))}", soft_wrap=True)
-        for note in verdict.notes:
+        for note in verdict.notes if verdict.ok else ():
             console.print(f"[yellow]note[/]  {escape(str(note))}", soft_wrap=True)
     backwards = [(verdict, name) for verdict in verdicts for name in verdict.saves]
     wrong = [name for verdict, name in backwards if verdict.of(name)]

@@ -1,0 +1,307 @@
+"""Operators of other authors, right and wrong in ways that the house's own never are."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from manual_backprop.judge.verify import verify
+from manual_backprop.op import BadOp, Op
+
+F64 = [torch.float64]
+
+
+def square(x):
+    return x * x
+
+
+def back_square(x, grad_out):
+    return 2 * x * grad_out
+
+
+def make(forward=square, backward=back_square, sample=None, oracle=None, wrt=("x",)):
+    sample = sample or (lambda rand, n=11, i=7: (rand(n, i),))
+    return Op(forward, (backward,), {"rows": sample}, wrt, oracle)
+
+
+def passes(op):
+    verdict = verify(op)
+    assert verdict.ok, str(verdict)
+    return {note.code for note in verdict.notes}
+
+
+def softmax(x):
+    return x.softmax(-1)
+
+
+def back_softmax(out, grad_out):
+    return out * (grad_out - (out * grad_out).sum(-1, keepdim=True))
+
+
+def test_results_near_underflow_and_overflow_are_not_called_nonlinear():
+    passes(make(softmax, back_softmax, lambda rand, n=11, k=7: (30 * rand(n, k),), softmax))
+    for scale in (1e28, 1e-34):
+        verdict = verify(_scaled(scale), dtypes=[torch.float32])
+        assert verdict.ok, str(verdict)
+
+
+def _scaled(scale):
+    def scaled(x):
+        return x * scale
+
+    def back_scaled(grad_out):
+        return grad_out * scale
+
+    return make(scaled, back_scaled)
+
+
+def test_masks_and_class_indices_are_arguments():
+    def masked(x, keep):
+        return x.masked_fill(~keep, -torch.inf).softmax(-1)
+
+    def back_masked(out, grad_out):
+        return back_softmax(out, grad_out)
+
+    def keep(rand, n=11, k=7):
+        return rand(n, k), (rand(n, k) > -1) | (torch.arange(k) == 0)
+
+    passes(make(masked, back_masked, keep))
+
+    def nll(logits, target):
+        return F.cross_entropy(logits, target)
+
+    def back_nll(logits, target, grad_out=1.0):
+        p = logits.softmax(-1) - F.one_hot(target, logits.shape[-1])
+        return (p * (grad_out / max(len(target), 1))).to(logits.dtype)
+
+    def back_nll_sum(logits, target, grad_out=1.0):
+        return back_nll(logits, target, grad_out) * max(len(target), 1)
+
+    def sample(rand, n=11, k=7):
+        return rand(n, k), rand.integers(k, n)
+
+    op = make(nll, back_nll, sample, None, ("logits",))
+    assert verify(op, dtypes=F64).ok, str(verify(op, dtypes=F64))
+    assert not verify(op, back_nll_sum, dtypes=F64).ok
+
+
+def test_where_pytorch_refuses_what_the_judge_made_nobody_is_accused():
+    def norm(x):
+        return F.batch_norm(x, None, None, training=True)
+
+    def back_norm(x, grad_out):
+        mean, var = x.mean(0), x.var(0, unbiased=False)
+        rstd = (var + 1e-5).rsqrt()
+        z = (x - mean) * rstd
+        return rstd * (grad_out - grad_out.mean(0) - z * (grad_out * z).mean(0))
+
+    verdict = verify(make(norm, back_norm, oracle=norm), dtypes=F64)
+
+    assert verdict.ok, str(verdict)
+    assert any("n = 1" in note.sample for note in verdict.notes if note.code == "not-exercised")
+
+
+def test_an_output_whose_size_depends_on_the_numbers():
+    def positive(x):
+        return x[x > 0]
+
+    def back_positive(x, grad_out):
+        grad_x = torch.zeros_like(x)
+        grad_x[x > 0] = grad_out
+        return grad_x
+
+    verdict = verify(make(positive, back_positive, oracle=lambda x: x[x > 0]), dtypes=F64)
+    assert verdict.ok, str(verdict)
+
+
+def test_a_forward_that_fails_on_what_the_judge_made_is_itself_accused():
+    def fussy(x):
+        if x.abs().max() > 100:
+            raise ValueError("out of range")
+        return x.exp()
+
+    def back_fussy(out, grad_out):
+        return out * grad_out
+
+    (finding,) = verify(make(fussy, back_fussy, oracle=torch.exp), dtypes=F64).findings
+    assert (finding.backward, finding.code) == ("fussy", "raises")
+    assert "out of range" in finding.message
+
+
+def test_a_forward_that_writes_to_its_input_is_named():
+    def sine(x):
+        return x.sin_()
+
+    (finding,) = verify(make(sine, lambda x, grad_out: x, oracle=torch.sin), dtypes=F64).findings
+    assert (finding.backward, finding.code) == ("sine", "mutates")
+
+
+def test_an_overflow_in_one_entry_excuses_no_other():
+    def exp_off(x):
+        return 1.5 * x.exp()
+
+    def sample(rand, n=11):
+        return (torch.cat([rand(n)[:-1], rand(1) * 0 + 20]) if n else rand(n),)
+
+    op = make(exp_off, lambda x, grad_out: x.exp() * grad_out, sample, torch.exp)
+    assert {f.code for f in verify(op, dtypes=[torch.float16]).findings} == {"forward"}
+    right = make(torch_exp, lambda x, grad_out: x.exp() * grad_out, sample, torch.exp)
+    assert verify(right, dtypes=[torch.float16], parts=["forward", "promises"]).ok
+
+
+def torch_exp(x):
+    return x.exp()
+
+
+def test_float16_is_no_excuse_for_nan_without_overflow():
+    def nan_when_long(x, grad_out):
+        if len(x) == 1 or len(x) > 1000:
+            return torch.full_like(x, torch.nan)
+        return 2 * x * grad_out
+
+    def one_inf(x, grad_out):
+        grad = 2 * x * grad_out
+        if x.dtype is torch.float16 and len(x) in (1, 31, 5):
+            grad = grad * -7
+            grad.view(-1)[0] = torch.inf
+        return grad
+
+    for wrong in (nan_when_long, one_inf):
+        verdict = verify(make(oracle=torch.square), wrong, dtypes=[torch.float16])
+        assert {finding.code for finding in verdict.findings} == {"nan"}
+
+
+def mul(x, w):
+    return x * w
+
+
+def back_mul(x, w, grad_out, needs):
+    return (w * grad_out if needs[0] else None), (x * grad_out if needs[1] else None)
+
+
+def test_needs_without_a_default_is_given():
+    passes(make(mul, back_mul, lambda rand, n=11: (rand(n), rand(n)), torch.mul, ("x", "w")))
+
+
+def needs_prefix(x, w, grad_out, needs=(True, True)):
+    return back_mul(x, w, grad_out, needs)[: sum(needs)]
+
+
+def needs_zero(x, w, grad_out, needs=(True, True)):
+    full = back_mul(x, w, grad_out, (True, True))
+    return full if all(needs) else tuple(0.0 if need else None for need in needs)
+
+
+def needs_writes(x, w, grad_out, needs=(True, True)):
+    if needs == (False, True):
+        w.add_(1)
+    return back_mul(x, w, grad_out, needs)
+
+
+def needs_all_the_work(x, w, grad_out, needs=(True, True)):
+    if not any(needs):
+        return None, None
+    full = back_mul(x, w, grad_out, (True, True))
+    return tuple(grad if need else None for grad, need in zip(full, needs, strict=True))
+
+
+@pytest.mark.parametrize("wrong", [needs_prefix, needs_zero, needs_writes, needs_all_the_work])
+def test_needs_is_held_to_its_word(wrong):
+    op = make(mul, back_mul, lambda rand, n=11: (rand(n), rand(n)), torch.mul, ("x", "w"))
+    assert not verify(op, wrong, dtypes=F64, parts=["promises"]).ok
+
+
+def test_the_default_of_grad_out_is_one():
+    def total(x):
+        return (x * x).sum()
+
+    def back_total(x, grad_out=1.0):
+        return 2 * x * grad_out
+
+    def back_total_twice(x, grad_out=2.0):
+        return 2 * x * grad_out
+
+    op = make(total, back_total)
+    passes(op)
+    assert verify(op, back_total_twice, dtypes=F64).findings[0].code == "factor"
+
+
+def test_a_backward_that_writes_late_is_found():
+    def back(x, grad_out):
+        if not grad_out.any():
+            x.add_(1)
+        return 2 * x * grad_out
+
+    assert verify(make(oracle=torch.square), back, dtypes=F64).findings[0].code == "mutates"
+
+
+def test_a_sample_that_stretches_too_far_is_tried_as_far_as_it_goes():
+    notes = passes(make(sample=lambda rand, n=5: (rand(n, n),), oracle=torch.square))
+    assert "not-exercised" in notes
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"forward": torch.square}, "wrap it"),
+        ({"backwards": (torch.mul,)}, "wrap it"),
+        ({"samples": {"rows": torch.rand}}, "wrap it"),
+        ({"wrt": (3,)}, "wrt names 3"),
+        ({"wrt": ("x", "x")}, "twice"),
+        ({"forward": lambda out: out, "wrt": ("out",)}, "'out'"),
+    ],
+)
+def test_more_that_is_refused_with_a_sentence(fields, words):
+    good = {
+        "forward": square,
+        "backwards": (back_square,),
+        "samples": {"rows": lambda rand, n=11: (rand(n),)},
+        "wrt": ("x",),
+    }
+    with pytest.raises(BadOp, match=words):
+        Op(**{**good, **fields})
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {"dtypes": ()},
+        {"seeds": ()},
+        {"parts": ()},
+        {"layouts": ()},
+        {"samples": ()},
+        {"devices": ()},
+    ],
+    ids=str,
+)
+def test_nothing_to_judge_is_not_right(empty):
+    with pytest.raises(ValueError, match=r"nothing to judge|is given"):
+        verify(make(), **empty)
+
+
+@pytest.mark.parametrize("dtypes", [["float64"], [torch.int64], [torch.complex64]], ids=str)
+def test_a_dtype_that_is_none_is_refused(dtypes):
+    with pytest.raises(ValueError, match="no dtype to judge in"):
+        verify(make(), dtypes=dtypes)
+
+
+def test_judges_whatever_way_tf32_was_switched():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        assert verify(make(), dtypes=F64, parts=["values"]).ok
+        assert matmul.fp32_precision == "tf32"
+    finally:
+        matmul.fp32_precision = before
+
+
+def test_a_judged_operator_can_be_forgotten():
+    import gc
+    import weakref
+
+    op = make()
+    verify(op, dtypes=F64, parts=["values"])
+    gone = weakref.ref(op)
+    del op
+    gc.collect()
+    assert gone() is None
