@@ -81,6 +81,7 @@ def verify(
     if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
         raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
 
+    import torch
     from rich.console import Console
 
     from manual_backprop.judge.verify import available_devices, check_device
@@ -95,6 +96,7 @@ def verify(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--device") from error
 
+    torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     console = Console(stderr=str(json_file) == "-", highlight=False)
     console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
     try:

@@ -29,8 +29,11 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
     for label, got, budget in zip(trial.point.labels, trial.grads, trial.point.grads, strict=True):
         if got.numel() == 0:
             continue
-        judged = _representable(trial, got, budget)
-        lost = judged & ~got.cpu().isfinite()
+        finite = got.cpu().isfinite()
+        judged = budget.judged
+        if not finite.all():
+            judged = _where_pytorchs_is_finite(trial, label, judged)
+        lost = judged & ~finite
         if lost.any():
             index = first_index(lost)
             overflows = _overflows(trial, label, lost)
@@ -110,18 +113,10 @@ def _errors(got: Tensor, budget: Budget, judged: Tensor) -> Tensor:
     return error.masked_fill_(~(judged & error.isfinite()), 0.0)
 
 
-def _representable(trial: Trial, got: Tensor, budget: Budget) -> Tensor:
-    """Where the dtype can hold the true gradient; and, if ours is not finite, PyTorch's own is."""
-    fits = budget.judged
-    if not got.isfinite().all() and (fits & ~got.cpu().isfinite()).any():
-        native = trial.point.reference(trial.point.grad_out, trial.point.dtype)[1:]
-        return fits & native[trial.point.labels.index(_label_of(trial, got))].isfinite()
-    return fits
-
-
-def _label_of(trial: Trial, got: Tensor) -> str:
-    place = next(i for i, grad in enumerate(trial.grads) if grad is got)
-    return trial.point.labels[place]
+def _where_pytorchs_is_finite(trial: Trial, label: str, judged: Tensor) -> Tensor:
+    """Of the entries to judge, those that PyTorch itself can compute in this dtype."""
+    native = trial.point.reference(trial.point.grad_out, trial.point.dtype)[1:]
+    return judged & native[trial.point.labels.index(label)].isfinite()
 
 
 def _wrong_value(

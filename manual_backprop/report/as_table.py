@@ -22,7 +22,7 @@ def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:
     )
     return (
         f"torch {torch.__version__} · {names} · {', '.join(dtypes)} · "
-        f"{torch.get_num_threads()} threads · seed {seed} · TF32 and reduced-precision sums off"
+        f"threads: {torch.get_num_threads()} · seed {seed} · TF32 and reduced-precision sums off"
     )
 
 
