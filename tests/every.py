@@ -1,8 +1,9 @@
-"""Marks that run a test for every operator, backward and sample of the house."""
+"""Marks that run a test for every operator, backward and sample of the house, and its verdict."""
 
 import pytest
 
 from manual_backprop.judge.draw import ARTICLE, LAYOUTS
+from manual_backprop.judge.verify import verify
 from manual_backprop.registry import OPS
 
 _SAMPLES = [(op, sample) for op in OPS.values() for sample in op.samples]
@@ -15,6 +16,11 @@ def _is_small(case):
 
 def _name(case):
     return f"{case[1].__name__}-{case[2]}"
+
+
+def judged(op, backward, sample, dtype, device, **chosen):
+    """The verdict on a backward, or on all where it is None, in one row of the grid."""
+    return verify(op, backward, samples=[sample], dtypes=[dtype], devices=[device], **chosen)
 
 
 every_op = pytest.mark.parametrize("op", OPS.values(), ids=OPS)

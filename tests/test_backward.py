@@ -4,19 +4,18 @@ import torch
 
 from manual_backprop.judge.draw import ARTICLE
 from manual_backprop.judge.verdict import dtype_name
-from manual_backprop.judge.verify import verify
-from tests.every import every_article, every_layout, every_small_backward
+from tests.every import every_article, every_layout, every_small_backward, judged
 
 
 @every_layout
 @every_small_backward
 def test_agrees_with_autograd(op, backward, sample, layout, dtype, device, seed):
-    verdict = verify(
+    verdict = judged(
         op,
         backward,
-        samples=[sample],
-        dtypes=[dtype],
-        devices=[device],
+        sample,
+        dtype,
+        device,
         seeds=(seed, seed + 1),
         layouts=[layout],
         kinks="reject",
@@ -28,30 +27,15 @@ def test_agrees_with_autograd(op, backward, sample, layout, dtype, device, seed)
 
 @every_article
 def test_agrees_with_autograd_at_the_articles_size(op, backward, dtype, device, seed):
-    verdict = verify(
-        op,
-        backward,
-        samples=[ARTICLE],
-        dtypes=[dtype],
-        devices=[device],
-        seeds=(seed,),
-        parts=["values"],
-    )
+    verdict = judged(op, backward, ARTICLE, dtype, device, seeds=(seed,), parts=["values"])
     verdict.raise_if_wrong()
     assert verdict.tallies[backward.__name__, dtype_name(dtype)].cases == 1
 
 
 @every_small_backward
 def test_agrees_on_inputs_that_the_judge_makes(op, backward, sample, dtype, device, seed):
-    verdict = verify(
-        op,
-        backward,
-        samples=[sample],
-        dtypes=[dtype],
-        devices=[device],
-        seeds=(seed,),
-        kinks="reject",
-        parts=["made"],
+    verdict = judged(
+        op, backward, sample, dtype, device, seeds=(seed,), kinks="reject", parts=["made"]
     )
     verdict.raise_if_wrong()
     assert {note.code for note in verdict.notes} <= {"unstable"}

@@ -14,8 +14,8 @@ from jaxtyping import TypeCheckError
 
 import manual_backprop
 from manual_backprop.judge.draw import ARTICLE, Variant, axes
-from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.point import point
+from manual_backprop.judge.promises import Calls
 from manual_backprop.judge.trial import Trial
 from manual_backprop.op import BadOp
 from manual_backprop.registry import load
@@ -23,19 +23,6 @@ from scripts.make_stub import STUB, stub
 from tests.every import every_op
 
 ROOT = Path(__file__).parents[1]
-
-
-class Calls(Watch):
-    """The operations that compute, in order."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if not func.is_view:
-            self.names.append(str(func))
-        return func(*args, **kwargs or {})
 
 
 @every_op

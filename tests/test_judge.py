@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from manual_backprop.judge.draw import ARTICLE
-from manual_backprop.judge.verify import verify
 from manual_backprop.networks.two_layer import OP as TWO_LAYER
 from manual_backprop.networks.two_layer import lin, relu
 from manual_backprop.ops.lin import back_lin
 from manual_backprop.ops.mse import back_mse
 from manual_backprop.ops.relu import OP as RELU
 from scripts.alarms import trials
-from tests.every import every_article, every_op, every_small_backward
+from tests.every import every_article, every_op, every_small_backward, judged
 from tests.spoilings import entry_off, factor, sign, spoilings
 
 
@@ -30,12 +29,12 @@ def test_every_spoiling_is_noticed_and_named(op, backward, sample, dtype, device
     missed = []
     tried = spoilings(op, backward, sample)
     for spoil, codes in tried.items():
-        verdict = verify(
+        verdict = judged(
             op,
             spoil(backward, op),
-            samples=[sample],
-            dtypes=[dtype],
-            devices=[device],
+            sample,
+            dtype,
+            device,
             seeds=(seed, seed + 1),
             kinks="reject",
             parts=("values", "promises", "made"),
@@ -51,12 +50,12 @@ def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, d
     missed = []
     for which in range(len(op.wrt)):
         spoil = entry_off(single=not is_network(op))(which)
-        verdict = verify(
+        verdict = judged(
             op,
             spoil(backward, op),
-            samples=[sample],
-            dtypes=[dtype],
-            devices=[device],
+            sample,
+            dtype,
+            device,
             seeds=range(seed, seed + 4),
             parts=["values"],
         )
@@ -69,14 +68,8 @@ def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, d
 @every_article
 def test_at_the_articles_size_wrong_values_are_noticed(op, backward, device, seed):
     for spoil in (sign, factor, *(entry_off(single=False)(which) for which in range(len(op.wrt)))):
-        verdict = verify(
-            op,
-            spoil(backward, op),
-            samples=[ARTICLE],
-            dtypes=[torch.float64],
-            devices=[device],
-            seeds=(seed,),
-            parts=["values"],
+        verdict = judged(
+            op, spoil(backward, op), ARTICLE, torch.float64, device, seeds=(seed,), parts=["values"]
         )
         assert not verdict.ok, spoil.__name__
 
@@ -111,9 +104,7 @@ def back_two_layer_ge(x, w1, b1, w2, b2, target, grad_out=1.0):
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_greater_or_equal_at_the_kink_is_noticed(op, wrong, sample, dtype, device, seed):
-    verdict = verify(
-        op, wrong, samples=[sample], dtypes=[dtype], devices=[device], seeds=(seed, seed + 1)
-    )
+    verdict = judged(op, wrong, sample, dtype, device, seeds=(seed, seed + 1))
     assert not verdict.ok
 
 

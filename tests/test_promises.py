@@ -3,19 +3,13 @@
 import torch
 
 from manual_backprop.judge.verify import verify
-from tests.every import every_small_backward
+from tests.every import every_small_backward, judged
 
 
 @every_small_backward
 def test_keeps_its_promises(op, backward, sample, dtype, device, seed):
-    verdict = verify(
-        op,
-        backward,
-        samples=[sample],
-        dtypes=[dtype],
-        devices=[device],
-        seeds=(seed, seed + 1),
-        parts=["promises"],
+    verdict = judged(
+        op, backward, sample, dtype, device, seeds=(seed, seed + 1), parts=["promises"]
     )
     verdict.raise_if_wrong()
     assert not verdict.notes

@@ -10,7 +10,16 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from manual_backprop.judge.budget import Budget, budgets
-from manual_backprop.judge.draw import ARTICLE, Measure, Rand, Variant, draw, draw_grad_out, seed_of
+from manual_backprop.judge.draw import (
+    ARTICLE,
+    Measure,
+    Rand,
+    Variant,
+    draw,
+    draw_grad_out,
+    each,
+    seed_of,
+)
 from manual_backprop.judge.verdict import first_line
 from manual_backprop.judge.witnesses import autograd
 from manual_backprop.op import BadOp, Op
@@ -147,7 +156,7 @@ def _draw_point(
 ) -> Point:
     inputs, options = checked_draw(op, variant, rand)
     if variant.expanded:
-        inputs = {name: _first_row(value) for name, value in inputs.items()}
+        inputs = {name: each(value, _first_row) for name, value in inputs.items()}
     leaves, spec = tree_flatten(tuple(inputs.values()))
     raised = [t.double() if t.is_floating_point() else t for t in leaves]
     forward = _reference(op, options, spec)
@@ -249,11 +258,9 @@ def _places(op: Op, inputs: dict[str, Any]) -> list[int]:
     return [place for name in op.wrt for place in where[name]]
 
 
-def _first_row(value: Any) -> Any:
-    def repeat(tensor: Tensor) -> Tensor:
-        return tensor[:1].expand_as(tensor).clone() if tensor.dim() and len(tensor) else tensor
-
-    return tuple(map(repeat, value)) if isinstance(value, tuple) else repeat(value)
+def _first_row(tensor: Tensor) -> Tensor:
+    """Every row like the first."""
+    return tensor[:1].expand_as(tensor).clone() if tensor.dim() and len(tensor) else tensor
 
 
 def _grad_out_of_a_sum(
@@ -266,4 +273,4 @@ def _grad_out_of_a_sum(
     _, *grads = autograd(forward, inputs, places, one.double())
     if all(float(grad.abs().max()) > 1e-9 for grad in grads if grad.numel()):
         return one
-    return _first_row(grad_out)  # type: ignore[no-any-return]
+    return _first_row(grad_out)

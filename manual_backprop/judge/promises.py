@@ -11,6 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from manual_backprop.judge.draw import each
 from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.trial import Broken, Trial, flat
 from manual_backprop.judge.values import first_index
@@ -139,14 +140,14 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
     everything = 0
     for needs in product((True, False), repeat=len(trial.point.op.wrt)):
         before = trial.snapshot()
-        with _Calls() as calls:
+        with Calls() as calls:
             result = trial.call(needs=needs)
         if all(needs):
-            everything = calls.count
-        elif calls.count >= (everything if any(needs) else 1):
+            everything = len(calls.names)
+        elif len(calls.names) >= (everything if any(needs) else 1):
             yield trial.finding(
                 "extra-term",
-                f"does {calls.count} operations for needs={needs}, and {everything} for all "
+                f"does {len(calls.names)} operations for needs={needs}, and {everything} for all "
                 "gradients; do no work for what nobody needs",
             )
             return
@@ -176,23 +177,23 @@ def default_grad_out(trial: Trial) -> Iterator[Finding]:
             return
 
 
-class _Calls(Watch):
-    """Counts operations that compute; views are free."""
+class Calls(Watch):
+    """The operations that compute, by name and in order; views are free."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.count = 0
+        self.names: list[str] = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.count += not func.is_view
+        if not func.is_view:
+            self.names.append(str(func))
         return func(*args, **kwargs or {})
 
 
 def shapes_on_meta(trial: Trial) -> Iterator[Finding]:
     """Tensors without numbers give gradients of the right shapes; a note where they raise."""
     given = {
-        name: tuple(t.to("meta") for t in value) if isinstance(value, tuple) else value.to("meta")
-        for name, value in trial.given.items()
+        name: each(value, lambda tensor: tensor.to("meta")) for name, value in trial.given.items()
     }
     try:
         result = flat(trial.call(trial.grad_out.to("meta"), **given))
