@@ -5,17 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from manual_backprop.judge.verify import verify
-from manual_backprop.op import BadOp, Op
+from manual_backprop.op import Op
+from tests.squares import back_square, square
 
 F64 = [torch.float64]
-
-
-def square(x):
-    return x * x
-
-
-def back_square(x, grad_out):
-    return 2 * x * grad_out
 
 
 def make(forward=square, backward=back_square, sample=None, oracle=None, wrt=("x",)):
@@ -237,71 +230,3 @@ def test_a_backward_that_writes_late_is_found():
 def test_a_sample_that_stretches_too_far_is_tried_as_far_as_it_goes():
     notes = passes(make(sample=lambda rand, n=5: (rand(n, n),), oracle=torch.square))
     assert "not-exercised" in notes
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"forward": torch.square}, "wrap it"),
-        ({"backwards": (torch.mul,)}, "wrap it"),
-        ({"samples": {"rows": torch.rand}}, "wrap it"),
-        ({"wrt": (3,)}, "wrt names 3"),
-        ({"wrt": ("x", "x")}, "twice"),
-        ({"forward": lambda out: out, "wrt": ("out",)}, "'out'"),
-    ],
-)
-def test_more_that_is_refused_with_a_sentence(fields, words):
-    good = {
-        "forward": square,
-        "backwards": (back_square,),
-        "samples": {"rows": lambda rand, n=11: (rand(n),)},
-        "wrt": ("x",),
-    }
-    with pytest.raises(BadOp, match=words):
-        Op(**{**good, **fields})
-
-
-@pytest.mark.parametrize(
-    "empty",
-    [
-        {"dtypes": ()},
-        {"seeds": ()},
-        {"parts": ()},
-        {"layouts": ()},
-        {"samples": ()},
-        {"devices": ()},
-    ],
-    ids=str,
-)
-def test_nothing_to_judge_is_not_right(empty):
-    with pytest.raises(ValueError, match=r"nothing to judge|is given"):
-        verify(make(), **empty)
-
-
-@pytest.mark.parametrize("dtypes", [["float64"], [torch.int64], [torch.complex64]], ids=str)
-def test_a_dtype_that_is_none_is_refused(dtypes):
-    with pytest.raises(ValueError, match="no dtype to judge in"):
-        verify(make(), dtypes=dtypes)
-
-
-def test_judges_whatever_way_tf32_was_switched():
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        assert verify(make(), dtypes=F64, parts=["values"]).ok
-        assert matmul.fp32_precision == "tf32"
-    finally:
-        matmul.fp32_precision = before
-
-
-def test_a_judged_operator_can_be_forgotten():
-    import gc
-    import weakref
-
-    op = make()
-    verify(op, dtypes=F64, parts=["values"])
-    gone = weakref.ref(op)
-    del op
-    gc.collect()
-    assert gone() is None

@@ -11,7 +11,8 @@ from manual_backprop.ops.mse import back_mse
 from manual_backprop.ops.relu import OP as RELU
 from scripts.alarms import trials
 from tests.every import every_article, every_op, every_small_backward, judged
-from tests.spoilings import entry_off, factor, sign, spoilings
+from tests.spoilings import spoilings
+from tests.spoilings.results import entry_off, factor, sign
 
 
 def is_network(op):
