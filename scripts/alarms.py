@@ -35,8 +35,9 @@ def trials(op_name: str, dtype_name: str, wanted: int, first_seed: int) -> dict[
 
     from manual_backprop.judge.draw import ARTICLE, LAYOUTS, Variant
     from manual_backprop.judge.point import point
-    from manual_backprop.judge.trial import Broken, Trial
+    from manual_backprop.judge.trial import Trial
     from manual_backprop.judge.values import closeness, right_values
+    from manual_backprop.judge.verdict import Broken
     from manual_backprop.registry import OPS
 
     op = OPS[op_name]

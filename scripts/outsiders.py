@@ -23,7 +23,7 @@ from torch import Tensor
 from torch._decomp import decompositions
 
 from manual_backprop.judge.draw import Rand, Variant, draw, draw_grad_out
-from manual_backprop.judge.trial import flat
+from manual_backprop.judge.result import flat
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import Op
 from tests.mutants import mutants

@@ -84,7 +84,7 @@ def transposes(x, grad_out):
 @pytest.mark.parametrize(
     ("wrong", "code", "words"),
     [
-        (returns_none, "not-a-tensor", "None"),
+        (returns_none, "not-a-tensor", "returned None; did you forget return?"),
         (returns_two, "not-a-tensor", "tuple"),
         (returns_a_list, "not-a-tensor", "list"),
         (returns_integers, "dtype", "int64"),
@@ -110,6 +110,10 @@ def test_a_broken_promise_is_one_sentence_with_names(wrong, code, words):
     assert wrong.__name__ in str(verdict)
 
 
+def returns_nothing(x, w, grad_out):
+    return None
+
+
 def test_wrong_arity_is_named():
     def product(x, w):
         return x * w
@@ -126,7 +130,119 @@ def test_wrong_arity_is_named():
     )
     finding = verify(two, dtypes=[torch.float64]).findings[0]
     assert finding.code == "arity"
-    assert "grad_x, grad_w" in finding.message
+    assert "returned 1 gradient, and wrt asks for 2: grad_x, grad_w" in finding.message
+    finding = verify(two, returns_nothing, dtypes=[torch.float64]).findings[0]
+    assert (finding.code, finding.message) == ("arity", "returned None; did you forget return?")
+
+
+def affine(x, w, b):
+    return x @ w + b
+
+
+def back_affine(x, w, grad_out):
+    return grad_out @ w.T, x.T @ grad_out, grad_out.sum(0)
+
+
+AFFINE = Op(
+    forward=affine,
+    backwards=(back_affine,),
+    samples={"rows": lambda rand, n=11, i=7, o=5: (rand(n, i), rand(i, o), rand(o))},
+    wrt=("x", "w", "b"),
+    oracle=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (
+            lambda x, w, b: (w, x, b),
+            "shape",
+            "has shape (7, 5), not (11, 7): the shapes are right in another order; "
+            "return the gradients of x, w, b",
+        ),
+        (
+            lambda x, w, b: (x, x, b),
+            "shape",
+            "has shape (11, 7), not (7, 5): it has the shape of x; "
+            "are the gradients in the order x, w, b?",
+        ),
+        (lambda x, w, b: (x, w.T, b), "transposed", "it is transposed"),
+        (
+            lambda x, w, b: (x, w, b.repeat(11, 1)),
+            "not-reduced",
+            "so its gradient is summed over the rows, axis 0",
+        ),
+        (
+            lambda x, w, b: (x, w, b[None]),
+            "shape",
+            "axis 0 of 1 is too many; leave out keepdim=True, or squeeze",
+        ),
+        (
+            lambda x, w, b: (x, w.sum(1), b),
+            "shape",
+            "axis 1 of 5 is missing; was there a sum too many?",
+        ),
+        (
+            lambda x, w, b: (x[:, None].repeat(1, 3, 1), w, b),
+            "shape",
+            "axis 1 of 3 is too many; is a sum missing?",
+        ),
+        (lambda x, w, b: (x[:5, :3], w, b), "shape", "has shape (5, 3), not (11, 7)"),
+    ],
+    ids=["order", "another", "transposed", "unreduced", "one", "missing", "extra", "unknown"],
+)
+def test_a_wrong_shape_is_told_with_what_it_shows(change, code, said):
+    def back_affine_changed(x, w, grad_out):
+        return change(*back_affine(x, w, grad_out))
+
+    (finding,) = verify(AFFINE, back_affine_changed, dtypes=[torch.float64]).findings
+
+    assert finding.code == code
+    assert finding.message.endswith(said)
+
+
+def test_an_axis_of_one_that_was_dropped_is_put_back():
+    def scaled(x, by):
+        return x * by
+
+    def back_scaled(x, by, grad_out):
+        return by * grad_out, (x * grad_out).sum(1)
+
+    rows = {"rows": lambda rand, n=11, i=7: (rand(n, i), rand(n, 1))}
+    two = op(
+        forward=scaled, backwards=(back_scaled,), samples=rows, wrt=("x", "by"), oracle=torch.mul
+    )
+    (finding,) = verify(two, dtypes=[torch.float64]).findings
+    assert finding.code == "shape"
+    assert "axis 1 of 1 is missing; take keepdim=True, or unsqueeze" in finding.message
+
+
+def line_of(function):
+    return f"at test_findings.py:{function.__code__.co_firstlineno + 1}"
+
+
+def misspells(x, grad_out):
+    return 2 * x * gard_out  # noqa: F821
+
+
+def multiplies_what_does_not_fit(x, grad_out):
+    return x @ grad_out
+
+
+def test_what_is_raised_is_told_with_its_file_and_line():
+    for wrong in (misspells, multiplies_what_does_not_fit, raises):
+        (finding,) = verify(op(), wrong, dtypes=[torch.float64]).findings
+        assert finding.code == "raises"
+        assert finding.message.endswith(line_of(wrong))
+
+    def square(x):
+        return x * misspelt  # noqa: F821
+
+    (finding,) = verify(op(forward=square), dtypes=[torch.float64]).findings
+    assert line_of(square) in finding.message
+    (finding,) = verify(op(forward=square, oracle=None), dtypes=[torch.float64]).findings
+    assert line_of(square) in finding.message
 
 
 def test_gradients_that_share_memory_are_found_and_grad_out_itself_is_a_note():
@@ -190,4 +306,6 @@ def test_a_kink_is_a_note_unless_the_oracle_is_pytorchs():
     ]
     assert [f.code for f in verify(plain, outside, dtypes=[torch.float64]).findings] == ["unknown"]
     named = op(forward=rectify, backwards=(halves,), oracle=torch.relu)
-    assert [f.code for f in verify(named, dtypes=[torch.float64]).findings] == ["kink"]
+    (finding,) = verify(named, dtypes=[torch.float64]).findings
+    assert finding.code == "kink"
+    assert "turn > into >= or >= into >, or set that entry by torch.where" in finding.message

@@ -149,6 +149,7 @@ def test_a_tuple_of_weights_gets_a_tuple_of_gradients():
     [
         (lambda rand: (rand(3), rand(3)), ["one value for each", "square(x)"]),
         (lambda rand: (rand.integers(5, 11),), ["x is torch.int64", "wrt"]),
+        (lambda rand: (torch.ones(3),), ["x is torch.float32", "torch.float64", "rand(...)"]),
         (lambda rand: (3.0,), ["x is float", "option"]),
         (lambda rand: (rand(3).to("meta"),), ["x lies on meta", "rand"]),
         (lambda rand: ((rand(3),), {"by": 2}), ["'by'", "keyword-only"]),
@@ -156,7 +157,7 @@ def test_a_tuple_of_weights_gets_a_tuple_of_gradients():
         (lambda rand: (rand(30_000, 30_000),), ["9.0e+08", "smaller"]),
         (lambda rand: (rand(11) * 0,), ["grad_x", "all zero"]),
     ],
-    ids=["count", "integer", "number", "device", "option", "raises", "large", "zero"],
+    ids=["count", "integer", "dtype", "number", "device", "option", "raises", "large", "zero"],
 )
 def test_a_sample_that_does_not_fit_is_refused_before_judging(sample, words):
     with pytest.raises(BadOp) as caught:

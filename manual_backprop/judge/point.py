@@ -20,7 +20,7 @@ from manual_backprop.judge.draw import (
     each,
     seed_of,
 )
-from manual_backprop.judge.verdict import first_line
+from manual_backprop.judge.verdict import error_at, first_line
 from manual_backprop.judge.witnesses import autograd
 from manual_backprop.op import BadOp, Op
 
@@ -177,7 +177,7 @@ def _draw_point(
         culprit = "the oracle" if op.oracle else "the forward, differentiated by autograd,"
         raise Unjudgeable(
             f"{culprit} raised on sample {variant.name!r} in float64: "
-            f"{type(error).__name__}: {first_line(error)}; mend it or the sample"
+            f"{error_at(error, op.oracle or op.forward)}; mend it or the sample"
         ) from error
     return Point(op, variant, dtype, seed, inputs, options, grad_out, out, tuple(grads))
 
@@ -187,7 +187,7 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
 
     Raises:
         BadOp: too few or many arguments, an integer tensor that should get a gradient, tensors of
-            several devices, an option that the forward does not have.
+            another dtype or device, an option that the forward does not have.
     """
     where = f"{op.name}: sample {variant.name!r}"
     try:
@@ -199,7 +199,7 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
             f"{where} does not return one value for each of {op.name}({', '.join(op.arguments)})"
         ) from error
     except Exception as error:
-        raise BadOp(f"{where} raised {type(error).__name__}: {first_line(error)}") from error
+        raise BadOp(f"{where} raised {error_at(error, op.samples[variant.sample])}") from error
     if unknown := set(options) - set(op.options):
         raise BadOp(
             f"{where} sets {sorted(unknown)[0]!r}, which is no keyword-only argument of {op.name}"
@@ -215,6 +215,11 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
                 raise BadOp(
                     f"{where}: {name} is {tensor.dtype} and is to get a gradient; "
                     f"draw it with rand(...), or take {name!r} out of wrt"
+                )
+            if tensor.is_floating_point() and tensor.dtype is not rand.dtype:
+                raise BadOp(
+                    f"{where}: {name} is {tensor.dtype} where {rand.dtype} is judged; draw it "
+                    "with rand(...), not torch.randn or its like, or end it in .to(rand.dtype)"
                 )
             if tensor.device.type != "cpu":
                 raise BadOp(

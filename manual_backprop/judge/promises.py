@@ -13,9 +13,10 @@ from torch import Tensor
 
 from manual_backprop.judge.draw import each
 from manual_backprop.judge.noise import Watch
-from manual_backprop.judge.trial import Broken, Trial, flat
+from manual_backprop.judge.result import flat, needed
+from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.values import first_index
-from manual_backprop.judge.verdict import Finding
+from manual_backprop.judge.verdict import Broken, Finding
 
 
 def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
@@ -151,7 +152,7 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
                 "gradients; do no work for what nobody needs",
             )
             return
-        for label, value, full in trial.needed(result, needs):
+        for label, value, full in needed(trial, result, needs):
             if not _same_bits(value, full):
                 yield trial.finding(
                     "stateful", f"is another gradient for needs={needs} than for all", label

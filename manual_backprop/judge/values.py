@@ -8,8 +8,9 @@ from torch import Tensor
 
 from manual_backprop.judge.budget import Budget
 from manual_backprop.judge.draw import each
-from manual_backprop.judge.trial import Broken, Trial, flat, forward_out
-from manual_backprop.judge.verdict import Finding
+from manual_backprop.judge.result import flat
+from manual_backprop.judge.trial import Trial, forward_out
+from manual_backprop.judge.verdict import Broken, Finding
 from manual_backprop.judge.witnesses import loss_along, one_sided
 
 NEAR_KINK = 256  # so many differing entries are held to the slopes beside them, one by one
@@ -140,7 +141,8 @@ def _wrong_value(
     if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
         message = (
             f"is {numbers['got']:.6g} {where}, exactly on a kink; any slope between the two sides "
-            f"is one, and PyTorch takes {numbers['expected']:.6g}"
+            f"is one, and PyTorch takes {numbers['expected']:.6g}; turn > into >= or >= into >, "
+            "or set that entry by torch.where"
         )
         return trial.finding("kink", message, label, **numbers), kink_is_wrong
     off = float(over.double().mean())

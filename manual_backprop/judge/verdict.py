@@ -1,7 +1,11 @@
 """What the judge says: findings, notes, and how close each backward came."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from inspect import unwrap
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
 
 import torch
 
@@ -95,6 +99,14 @@ class Finding:
         return f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
 
 
+class Broken(Exception):  # noqa: N818 -- carries a finding out of a call
+    """A call broke a promise; nothing further can be judged."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(str(finding))
+        self.finding = finding
+
+
 @dataclass(frozen=True)
 class Tally:
     """How one backward fared in one dtype.
@@ -183,6 +195,18 @@ class Verdict:
 def first_line(error: Exception) -> str:
     """What an exception says, without what follows."""
     return (str(error).strip().splitlines() or [""])[0]
+
+
+def error_at(error: Exception, function: Callable[..., Any]) -> str:
+    """What a function raised, and the innermost line of its own file, as in "at my_ops.py:12"."""
+    said = f"{type(error).__name__}: {first_line(error)}"
+    code = getattr(unwrap(function), "__code__", None)
+    lines = [
+        line
+        for frame, line in walk_tb(error.__traceback__)
+        if code and frame.f_code.co_filename == code.co_filename
+    ]
+    return f"{said}, at {Path(code.co_filename).name}:{lines[-1]}" if code and lines else said
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -9,10 +9,12 @@ import torch.nn.functional as F
 
 from manual_backprop.judge import promises
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
+from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
-from manual_backprop.judge.trial import Backward, Broken, Trial, flat_named, forward_out, memory
+from manual_backprop.judge.result import flat_named
+from manual_backprop.judge.trial import Backward, Trial, forward_out
 from manual_backprop.judge.values import closeness, right_values
-from manual_backprop.judge.verdict import Finding, Tally, Verdict, dtype_name, first_line
+from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name, error_at
 from manual_backprop.judge.witnesses import disagreement
 from manual_backprop.op import BadOp, Op
 
@@ -118,8 +120,8 @@ class Walk:
         except Exception as error:
             self._fault(
                 "raises",
-                f"the forward raised {type(error).__name__}: {first_line(error)}; mend it, or "
-                "leave out what it does not take with dtypes= or devices=",
+                f"the forward raised {error_at(error, self.op.forward)}; mend it, or leave out "
+                "what it does not take with dtypes= or devices=",
                 *where,
             )
             return False

@@ -1,0 +1,140 @@
+"""What a backward returned, held to what needs no truth: how many, of what type and shape."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from manual_backprop.judge.shapes import out_of_order, wrong_shape
+from manual_backprop.judge.verdict import Broken, Finding, dtype_name
+
+if TYPE_CHECKING:
+    from manual_backprop.judge.trial import Trial
+
+
+def formed(trial: "Trial", result: Any) -> tuple[Tensor, ...]:
+    """The gradients, one per label of the point, each of the shape of what it is the gradient of.
+
+    Raises:
+        Broken: their number, or the type, shape, dtype or device of one of them, is wrong.
+    """
+    wrt = trial.point.op.wrt
+    if result is None:
+        code = "arity" if len(wrt) > 1 else "not-a-tensor"
+        raise Broken(trial.finding(code, "returned None; did you forget return?"))
+    many = len(wrt) > 1 and isinstance(result, (tuple, list))
+    results = tuple(result) if many else (result,)
+    if len(results) != len(wrt):
+        raise Broken(
+            trial.finding(
+                "arity",
+                f"returned {len(results)} gradient{'' if len(results) == 1 else 's'}, "
+                f"and wrt asks for {len(wrt)}: {', '.join('grad_' + name for name in wrt)}",
+            )
+        )
+    flat_results: list[Any] = []
+    for name, value in zip(wrt, results, strict=True):
+        parts = trial.point.inputs[name]
+        if isinstance(parts, tuple):
+            if not isinstance(value, (tuple, list)) or len(value) != len(parts):
+                raise Broken(
+                    trial.finding(
+                        "arity",
+                        f"{name} is a tuple of {len(parts)} tensors; "
+                        "return as many gradients, in a tuple",
+                        f"grad_{name}",
+                    )
+                )
+            flat_results += value
+        else:
+            flat_results.append(value)
+    for label, value, budget in zip(
+        trial.point.labels, flat_results, trial.point.grads, strict=True
+    ):
+        _like(trial, label, value, budget.truth, flat_results)
+    return tuple(flat_results)
+
+
+def needed(
+    trial: "Trial", result: Any, needs: tuple[bool, ...]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Of a call with `needs`: label, gradient and the first call's, where it is needed.
+
+    Raises:
+        Broken: it is not one tensor or None for each argument, as `needs` has it.
+    """
+    wrt = trial.point.op.wrt
+    results = result if len(wrt) > 1 else (result,)
+    if not isinstance(results, (tuple, list)) or len(results) != len(wrt):
+        said = f"did not return {len(wrt)} values for needs={needs}; None where nobody needs it"
+        raise Broken(trial.finding("arity", said))
+    full = iter(zip(trial.point.labels, trial.grads, trial.point.grads, strict=True))
+    for name, need, value in zip(wrt, needs, results, strict=True):
+        parts = trial.point.inputs[name]
+        values = value if isinstance(parts, tuple) and need else (value,) * len(flat(parts))
+        if not need and value is not None:
+            raise Broken(trial.finding("arity", f"is not None for needs={needs}", f"grad_{name}"))
+        for part, (label, grad, budget) in zip(values, full, strict=False):
+            if need:
+                _like(trial, label, part, budget.truth)
+                yield label, part, grad
+
+
+def _like(
+    trial: "Trial", label: str, value: Any, truth: Tensor, results: Sequence[Any] = ()
+) -> None:
+    if not isinstance(value, Tensor):
+        what = "None" if value is None else f"a {type(value).__name__}"
+        remedy = "; return the tensor itself" if isinstance(value, tuple) else ""
+        raise Broken(trial.finding("not-a-tensor", f"is {what}, not a tensor{remedy}", label))
+    if value.shape != truth.shape:
+        raise Broken(_misshapen(trial, label, value, truth, results))
+    if value.dtype is not trial.point.dtype:
+        raise Broken(
+            trial.finding(
+                "dtype",
+                f"is {dtype_name(value.dtype)}, and what it is the gradient of is "
+                f"{dtype_name(trial.point.dtype)}",
+                label,
+            )
+        )
+    if value.device.type != torch.device(trial.device).type:
+        raise Broken(
+            trial.finding("device", f"lies on {value.device}, not on {trial.device}", label)
+        )
+
+
+def _misshapen(
+    trial: "Trial", label: str, value: Tensor, truth: Tensor, results: Sequence[Any]
+) -> Finding:
+    got, expected = tuple(value.shape), tuple(truth.shape)
+    given = {**dict(flat_named(trial.given)), "grad_out": trial.grad_out}
+    others = {name: tuple(t.shape) for name, t in given.items() if f"grad_{name}" != label}
+    code, hint = wrong_shape(got, expected, others, trial.point.op.wrt)
+    if code != "transposed":
+        wanted = {
+            name.removeprefix("grad_"): tuple(budget.truth.shape)
+            for name, budget in zip(trial.point.labels, trial.point.grads, strict=True)
+        }
+        found = [tuple(result.shape) for result in results if isinstance(result, Tensor)]
+        if swapped := out_of_order(found, wanted):
+            code, hint = "shape", swapped
+    return trial.finding(code, f"has shape {got}, not {expected}{hint}", label)
+
+
+def flat_named(given: dict[str, Any]) -> list[tuple[str, Tensor]]:
+    """Every tensor with its name, those of a tuple as in "weights[0]"."""
+    named: list[tuple[str, Tensor]] = []
+    for name, value in given.items():
+        if isinstance(value, tuple):
+            named += [(f"{name}[{i}]", tensor) for i, tensor in enumerate(value)]
+        else:
+            named.append((name, value))
+    return named
+
+
+def flat(result: Any) -> list[Tensor]:
+    """The tensors of a backward's result, in order."""
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
