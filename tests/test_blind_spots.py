@@ -52,6 +52,28 @@ def kink_on_the_other_side(x, grad_out):
     return back_relu(x, grad_out) + (x == 0) * grad_out
 
 
+def remembers_by_identity():
+    seen = {}
+
+    def weight_remembered_by_identity(x, w, grad_out):
+        return back_lin(x, seen.setdefault(id(w), (w, w.clone()))[1], grad_out)
+
+    return weight_remembered_by_identity
+
+
+def one_buffer_for_every_call():
+    buffers = {}
+
+    def result_overwritten_by_the_next_call(x, w, grad_out):
+        grads = back_lin(x, w, grad_out)
+        kept = buffers.setdefault(x.shape, grads)
+        for old, new in zip(kept, grads, strict=True):
+            old.copy_(new)
+        return kept
+
+    return result_overwritten_by_the_next_call
+
+
 def one_wrong_entry(x, w, grad_out):
     grad_x, grad_w, grad_b = back_lin(x, w, grad_out)
     grad_w[0, -1] += 3e-4 * grad_w[0, -1]
@@ -85,6 +107,7 @@ def function_of(forward, backward, arguments):
         (grad_out_absolute, "not-linear", True),
         (grad_out_rectified, "not-linear", True),
         (grad_out_only_a_switch, "ignores-grad-out", False),
+        (remembers_by_identity(), "stateful", True),
         (one_wrong_entry, "unknown", True),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -105,6 +128,16 @@ def test_gradcheck_passes_it_and_the_judge_does_not(wrong, code, fast_too):
     verdict = verify(LIN, wrong, samples=["rows"], dtypes=[torch.float64])
 
     assert [finding.code for finding in verdict.findings] == [code]
+
+
+def test_a_backward_that_keeps_something_is_told_what():
+    for wrong, said in (
+        (remembers_by_identity(), "other numbers written into the same tensors give another"),
+        (one_buffer_for_every_call(), "the first call was overwritten by the second"),
+    ):
+        (finding,) = verify(LIN, wrong, samples=["rows"], dtypes=[torch.float64]).findings
+        assert finding.code == "stateful"
+        assert said in finding.message
 
 
 def test_gradcheck_never_meets_a_kink():

@@ -29,6 +29,8 @@ from tests.spoilings.results import (
 )
 from tests.spoilings.state import (
     accumulates,
+    keeps_its_result,
+    remembers_the_inputs_by_identity,
     remembers_the_inputs_by_shape,
     returns_the_last_result,
 )
@@ -61,6 +63,7 @@ NOT_IN_PLACE = {
     writes_grad_out: {"mutates"},
     returns_an_input: {"aliases"},
     grad_out_taken_for_contiguous: {"layout"},
+    keeps_its_result: {"stateful"},
 }
 
 
@@ -73,6 +76,8 @@ def spoilings(op, backward, sample):
         chosen.pop(returns_an_input, None)
     if op.name in ("mse", "two_layer"):  # a number has no layout
         chosen.pop(grad_out_taken_for_contiguous, None)
+    if op.saves(backward):
+        chosen[remembers_the_inputs_by_identity] = {"stateful"}
     if set(op.saves(backward)) & set(op.arguments):
         chosen[right_only_below_eight] = VALUES
     if len(axes(op, sample)) >= 2 and op.name != "mse":  # mse's gradient is a column

@@ -8,7 +8,7 @@ from tests.spoilings.wrap import inputs, on_grad_out, wrapper
 @wrapper
 def writes_an_input(call, arguments, op):
     result = call(arguments)
-    target = inputs(arguments)[0]
+    target = next(iter(inputs(arguments).values()))
     target.untyped_storage()  # raises for fake tensors, which cannot be written to
     target.copy_(target.flip(0) + 1)
     return result
@@ -25,9 +25,8 @@ def writes_grad_out(call, arguments, op):
 def returns_an_input(call, arguments, op):
     result = call(arguments)
     results = result if isinstance(result, tuple) else (result,)
-    swapped = [
-        next((t.view_as(t) for t in inputs(arguments) if t.shape == g.shape), g) for g in results
-    ]
+    given = inputs(arguments).values()
+    swapped = [next((t.view_as(t) for t in given if t.shape == g.shape), g) for g in results]
     return tuple(swapped) if isinstance(result, tuple) else swapped[0]
 
 

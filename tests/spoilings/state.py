@@ -1,9 +1,10 @@
 """Spoilings that keep something from one call to the next."""
 
 import torch
+from torch.utils._pytree import tree_map_only
 
-from manual_backprop.judge.trial import flat
-from tests.spoilings.wrap import wrapper
+from manual_backprop.judge.result import flat
+from tests.spoilings.wrap import inputs, wrapper
 
 
 def _key(arguments):
@@ -17,14 +18,35 @@ def remembers_the_inputs_by_shape(backward, op):
     seen = {}
 
     def remembered(call, arguments, op):
-        saved = {
-            n: v.clone() for n, v in arguments.items()
-            if n != "grad_out" and isinstance(v, torch.Tensor)
-        }  # fmt: skip
-        first = seen.setdefault(_key(arguments), saved)
-        return call({**arguments, **first})
+        copies = {name: tensor.clone() for name, tensor in inputs(arguments).items()}
+        return call({**arguments, **seen.setdefault(_key(arguments), copies)})
 
     return wrapper(remembered)(backward, op)
+
+
+def remembers_the_inputs_by_identity(backward, op):
+    seen = {}
+
+    def remembered(call, arguments, op):
+        first = next(iter(inputs(arguments).values()))
+        copies = {name: tensor.clone() for name, tensor in inputs(arguments).items()}
+        _, copies = seen.setdefault(id(first), (first, copies))  # no other gets its id
+        return call({**arguments, **copies})
+
+    return wrapper(remembered)(backward, op)
+
+
+def keeps_its_result(backward, op):
+    kept = {}
+
+    def overwritten(call, arguments, op):
+        result = tree_map_only(torch.Tensor, torch.clone, call(arguments))
+        place = kept.setdefault((_key(arguments), arguments.get("needs")), result)
+        for old, new in zip(flat(place), flat(result), strict=True):
+            old.copy_(new)
+        return place
+
+    return wrapper(overwritten)(backward, op)
 
 
 def returns_the_last_result(backward, op):

@@ -66,9 +66,9 @@ def on_grad_out(change):
 
 
 def inputs(arguments):
-    """The tensors among the arguments that are not grad_out."""
-    return [
-        value
+    """The tensors among the arguments that are not grad_out, by name."""
+    return {
+        name: value
         for name, value in arguments.items()
         if name != "grad_out" and isinstance(value, torch.Tensor)
-    ]
+    }
