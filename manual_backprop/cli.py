@@ -1,5 +1,7 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
+import sys
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +21,20 @@ class _WrongFile(click.ClickException):
     exit_code = 2
 
 
-def _dtypes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
-    """The dtypes of a word with commas; "all" is all of them."""
-    names = DTYPES if value == "all" else tuple(value.split(","))
+def _words(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
+    """Words from options given several times, with commas, or both; each once."""
+    return tuple(dict.fromkeys(word for words in value for word in words.split(",")))
+
+
+def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """As `_words`, of dtypes; "all" is all of them."""
+    names = _words(ctx, param, value)
     for name in names:
-        if name not in DTYPES:
+        if name not in (*DTYPES, "all"):
             raise click.BadParameter(
                 f"no {name!r}; there are {', '.join(DTYPES)}, and all", ctx, param
             )
-    return names
+    return DTYPES if "all" in names else names
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -37,17 +44,22 @@ def main() -> None:
 
 
 @main.command()
-@click.argument("operators", metavar="[OP]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option(
     "--device",
-    default="all",
+    "devices",
+    multiple=True,
+    default=("all",),
     show_default="all that are there",
-    help="cpu, cuda, cuda:1, ...; several with commas.",
+    callback=_words,
+    metavar="[all|NAME,...]",
+    help="cpu, cuda, cuda:1, ...",
 )
 @click.option(
     "--dtype",
     "dtypes",
-    default="all",
+    multiple=True,
+    default=("all",),
     show_default=True,
     callback=_dtypes,
     metavar="[all|NAME,...]",
@@ -68,13 +80,13 @@ def main() -> None:
     metavar="FILE",
 )
 def verify(
-    operators: tuple[str, ...],
-    device: str,
+    names: tuple[str, ...],
+    devices: tuple[str, ...],
     dtypes: tuple[str, ...],
     seed: int,
     json_file: Path | None,
 ) -> None:
-    """Hold the backwards of all operators, or of each OP, to PyTorch.
+    """Hold all backwards to PyTorch, or only the operators and backwards that are NAMEd.
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
@@ -82,14 +94,13 @@ def verify(
         raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
 
     import torch
-    from rich.console import Console
 
     from manual_backprop.judge.verify import available_devices, check_device
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
 
-    chosen = _chosen(operators)
-    devices = available_devices() if device == "all" else tuple(dict.fromkeys(device.split(",")))
+    chosen = _chosen(names)
+    devices = available_devices() if "all" in devices else devices
     for name in devices:
         try:
             check_device(name)
@@ -97,7 +108,7 @@ def verify(
             raise click.BadParameter(str(error), param_hint="--device") from error
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
-    console = Console(stderr=str(json_file) == "-", highlight=False)
+    console = as_table.Report(stderr=str(json_file) == "-", highlight=False)
     console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
     try:
         verdicts = _judged(chosen, devices, dtypes, seed, console)
@@ -107,6 +118,8 @@ def verify(
     if json_file is not None:
         try:
             as_json.write(json_file, verdicts, devices, dtypes, seed)
+        except BrokenPipeError:
+            as_table.nobody_reads(sys.stdout)
         except OSError as error:
             raise click.BadParameter(
                 f"cannot write {json_file}: {error.strerror}", param_hint="--json"
@@ -114,7 +127,8 @@ def verify(
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
-def _chosen(operators: tuple[str, ...]) -> "list[Op]":
+def _chosen(names: tuple[str, ...]) -> "list[Op]":
+    """The operators named, each with those of its backwards that are named, or with all."""
     from manual_backprop.op import BadOp
 
     try:
@@ -122,12 +136,22 @@ def _chosen(operators: tuple[str, ...]) -> "list[Op]":
     except BadOp as error:
         raise _WrongFile(str(error)) from error
 
-    for name in operators:
-        if name not in OPS:
-            close = get_close_matches(name, OPS, cutoff=0.4)
+    owners = {back.__name__: op for op in OPS.values() for back in op.backwards}
+    asked: dict[str, set[str]] = {}
+    for name in map(str.lower, names or OPS):
+        if name in OPS:
+            asked.setdefault(name, set()).update(b.__name__ for b in OPS[name].backwards)
+        elif name in owners:
+            asked.setdefault(owners[name].name, set()).add(name)
+        else:
+            what, known = ("backward", owners) if name.startswith("back_") else ("operator", OPS)
+            close = get_close_matches(name, known, cutoff=0.4)
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(OPS)}"
-            raise click.BadParameter(f"no operator {name!r}; {hint}", param_hint="OP")
-    return [OPS[name] for name in dict.fromkeys(operators or OPS)]
+            raise click.BadParameter(f"no {what} {name!r}; {hint}", param_hint="NAME")
+    return [
+        replace(OPS[name], backwards=tuple(b for b in OPS[name].backwards if b.__name__ in backs))
+        for name, backs in asked.items()
+    ]
 
 
 def _judged(

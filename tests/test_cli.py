@@ -1,6 +1,9 @@
 """The command line: what it prints, what it writes, and how it ends."""
 
+import io
 import json
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -8,9 +11,11 @@ import torch
 from click.testing import CliRunner
 
 from manual_backprop.cli import main
+from manual_backprop.judge.verdict import Finding, Tally, Verdict
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import schema
+from manual_backprop.report.as_table import Report, show
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def test_a_wrong_gradient_is_exit_1_and_only_its_row_is_wrong(command, one_wrong
     done = command("verify", "square", "--dtype", "float32", "--json", str(file))
 
     assert done.exit_code == 1
-    assert "1 of 2 backwards are wrong: back_square_off" in done.output
+    assert "1 of 2 backwards is wrong: back_square_off" in done.output
     report = json.loads(file.read_text("utf-8"))
     jsonschema.validate(report, schema())
     assert {record["backward"]: record["ok"] for record in report["backwards"]} == {
@@ -73,6 +78,80 @@ def test_a_wrong_gradient_is_exit_1_and_only_its_row_is_wrong(command, one_wrong
     (finding,) = report["backwards"][1]["findings"]
     assert finding["gradient"] == "grad_x"
     assert finding["error"] > finding["allowed"]
+
+
+def judged(done):
+    return [record["backward"] for record in json.loads(done.stdout)["backwards"]]
+
+
+def test_names_are_of_operators_or_backwards_in_any_case(command):
+    only = ("--dtype", "float64", "--json", "-")
+    assert judged(command("verify", "back_lin_einsum", *only)) == ["back_lin_einsum"]
+    assert judged(command("verify", "Back_ReLU_", "MSE", "back_relu", *only)) == [
+        "back_relu",
+        "back_relu_",
+        "back_mse",
+        "back_mse_steps",
+    ]
+
+
+def test_an_option_may_be_given_several_times(command):
+    twice = ("--dtype", "float64", "--dtype", "float16,float64", "--device", "cpu")
+    done = command("verify", "back_relu", *twice, "--device", "cpu", "--json", "-")
+    report = json.loads(done.stdout)
+    assert list(report["backwards"][0]["dtypes"]) == ["float64", "float16"]
+    assert list(report["environment"]["devices"]) == ["cpu"]
+
+
+@pytest.mark.parametrize("words", [(), ("--json", "-")])
+def test_a_pipe_that_is_closed_early_ends_quietly_with_the_right_status(words):
+    command = [sys.executable, "-m", "manual_backprop", "verify", "back_relu", "--dtype", "float64"]
+    with subprocess.Popen(
+        [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert words or not said
+    assert "rror:" not in said
+
+
+@pytest.mark.parametrize(
+    ("count", "wrong", "said"),
+    [
+        (1, 0, "the backward is right in 3 cases"),
+        (1, 1, "the backward is wrong: back_0"),
+        (2, 0, "all 2 backwards of square are right in 6 cases"),
+        (2, 1, "1 of 2 backwards is wrong: back_0"),
+        (3, 2, "2 of 3 backwards are wrong: back_0, back_1"),
+    ],
+)
+def test_one_is_not_several(count, wrong, said):
+    names = [f"back_{i}" for i in range(count)]
+    verdict = Verdict("square", dict.fromkeys(names, ("x",)))
+    verdict.tallies.update({(name, "float64"): Tally(3, 0.0, 1.0) for name in names})
+    verdict.findings.extend(
+        Finding(name, "grad_x", "sign", "is negative") for name in names[:wrong]
+    )
+    assert shown(verdict).splitlines()[-1] == said
+
+
+def shown(verdict, **terminal):
+    file = io.StringIO()
+    show(Report(file=file, width=80, **terminal), [verdict], ["float64"])
+    return file.getvalue()
+
+
+def test_a_long_note_is_one_line_for_grep_and_broken_between_words_in_a_terminal():
+    words = " ".join(f"word{i}" for i in range(40))
+    verdict = Verdict("square", {"back_square": ("x",)})
+    verdict.notes.append(Finding("square", "", "unstable", words))
+
+    assert f"note  square: {words} [unstable]\n" in shown(verdict)
+    lines = shown(verdict, force_terminal=True, color_system=None).splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("note  square: word0 "))
+    assert all(len(line) < 80 for line in lines[first:])
+    assert lines[first + 1].startswith(" " * 8 + "word")
 
 
 def test_json_can_go_to_standard_output(command):
@@ -94,7 +173,8 @@ def test_another_seed_draws_other_numbers_and_the_same_seed_the_same(command):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["verify", "softmx"], "did you mean softmax?"),
+        (["verify", "softmx"], "no operator 'softmx'; did you mean softmax?"),
+        (["verify", "back_softmx"], "no backward 'back_softmx'; did you mean back_softmax"),
         (["verify", "zzz"], "there are lin,"),
         (["verify", "--dtype", "float8"], "no 'float8'; there are float64,"),
         (["verify", "--device", "cuda:99"], "device 'cuda:99' is not there"),

@@ -73,6 +73,7 @@ def write(
     text = json.dumps(report(verdicts, devices, dtypes, seed), indent=2, allow_nan=False) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)
+        sys.stdout.flush()
         return
     with NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as partial:
         partial.write(text)

@@ -1,11 +1,13 @@
 """A verdict as a table in the terminal."""
 
+import os
 from collections.abc import Sequence
+from textwrap import fill
+from typing import IO
 
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,23 @@ from manual_backprop.judge.verdict import Tally, Verdict
 from manual_backprop.report.environment import device_name
 
 LEAST_WIDTH = 80  # columns; a narrower pipe would only garble the table
+
+
+class Report(Console):
+    """A console for which a pipe that is closed early, as by `head`, is no failure.
+
+    Whoever read it has seen enough; the exit status still tells what was found.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Go on in silence."""
+        self.quiet = True
+        nobody_reads(self.file)
+
+
+def nobody_reads(stream: IO[str]) -> None:
+    """Send the rest nowhere, with what Python still writes when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:
@@ -33,20 +52,43 @@ def show(console: Console, verdicts: Sequence[Verdict], dtypes: Sequence[str]) -
     console.print(_table(verdicts, dtypes))
     for verdict in verdicts:
         if not verdict.ok:
-            console.print(f"[bold red]wrong[/] {escape(str(verdict))}", soft_wrap=True)
+            _say(console, "wrong", "bold red", str(verdict))
         for note in verdict.notes if verdict.ok else ():
-            console.print(f"[yellow]note[/]  {escape(str(note))}", soft_wrap=True)
+            _say(console, "note", "yellow", str(note))
+    console.print(_sum(verdicts))
+
+
+def _sum(verdicts: Sequence[Verdict]) -> str:
+    """All verdicts in one line."""
     backwards = [(verdict, name) for verdict in verdicts for name in verdict.saves]
     wrong = [name for verdict, name in backwards if verdict.of(name)]
+    alone = len(backwards) == 1
+    if wrong:
+        some = f"{len(wrong)} of {len(backwards)} backwards {'is' if len(wrong) == 1 else 'are'}"
+        return f"[bold red]{'the backward is' if alone else some} wrong[/]: {', '.join(wrong)}"
+    owner = verdicts[0].operator if len(verdicts) == 1 else f"{len(verdicts)} operators"
+    all_of = "the backward is" if alone else f"all {len(backwards)} backwards of {owner} are"
     cases = sum(verdict.cases(name) for verdict, name in backwards)
-    said = (
-        f"[bold red]{len(wrong)} of {len(backwards)} backwards are wrong[/]: {', '.join(wrong)}"
-        if wrong
-        else f"[bold green]all {len(backwards)} backwards of {len(verdicts)} operators are right[/]"
-        if len(backwards) > 1
-        else "[bold green]the backward is right[/]"
-    )
-    console.print(said if wrong else f"{said} in {cases:,} cases")
+    return f"[bold green]{all_of} right[/] in {cases:,} cases"
+
+
+def _say(console: Console, word: str, style: str, text: str) -> None:
+    """One line for each finding, so that grep finds it; broken between words in a terminal."""
+    lines = f"{word:<5} {text}".splitlines()
+    if console.is_terminal:
+        lines = [
+            fill(
+                line,
+                console.width - 1,
+                subsequent_indent=" " * 8,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for line in lines
+        ]
+    said = Text("\n".join(lines))
+    said.stylize(style, 0, len(word))
+    console.print(said, soft_wrap=True)
 
 
 def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str]) -> Table:
