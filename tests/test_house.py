@@ -17,12 +17,16 @@ from manual_backprop.judge.draw import ARTICLE, Variant, axes
 from manual_backprop.judge.point import point
 from manual_backprop.judge.promises import Calls
 from manual_backprop.judge.trial import Trial
-from manual_backprop.op import BadOp
+from manual_backprop.op import BadOp, Op
 from manual_backprop.registry import load
 from scripts.make_stub import STUB, stub
 from tests.every import every_op
 
 ROOT = Path(__file__).parents[1]
+
+
+def file_of(op):
+    return Path(inspect.getfile(inspect.unwrap(op.forward))).relative_to(ROOT).as_posix()
 
 
 @every_op
@@ -38,30 +42,90 @@ def test_no_two_backwards_compute_by_the_same_calls(op):
                 trial.call()
             calls[backward.__name__] = seen.names
         for one, other in combinations(calls, 2):
-            assert calls[one] != calls[other], f"{one} and {other} on {sample}: {calls[one]}"
+            assert calls[one] != calls[other], (
+                f"{file_of(op)}: {one} and {other} compute by the same calls on sample {sample!r} "
+                f"({', '.join(calls[one])}): leave one of them out"
+            )
+
+
+def is_prime_of_at_least_3(size):
+    return size >= 3 and all(size % divisor for divisor in range(2, size))
 
 
 @every_op
 def test_axis_sizes_are_distinct_primes_so_that_no_two_shapes_agree_by_chance(op):
-    for sample in op.samples:
-        sizes = list(axes(op, sample).values())
-        assert sample == ARTICLE or sizes
-        assert len(set(sizes)) == len(sizes)
-        assert all(n >= 3 and all(n % d for d in range(2, n)) for n in sizes)
+    for name in op.samples:
+        sizes, sample = axes(op, name), f"{file_of(op)}: sample {name!r}"
+        assert sizes or name == ARTICLE, (
+            f"{sample} has no axis: give it at least one, as in lambda rand, n=11: ..."
+        )
+        for axis, size in sizes.items():
+            assert is_prime_of_at_least_3(size), (
+                f"{sample} has axis {axis} = {size}: give every axis another prime of at least 3"
+            )
+        for one, other in combinations(sizes, 2):
+            assert sizes[one] != sizes[other], (
+                f"{sample} has axes {one} and {other} = {sizes[one]}: "
+                "give every axis another prime of at least 3"
+            )
+
+
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        (lambda rand: (rand(11),), "has no axis: give it at least one"),
+        (lambda rand, n=11, i=4: (rand(n, i),), "has axis i = 4: give every axis another prime"),
+        (lambda rand, n=7, i=7: (rand(n, i),), "has axes n and i = 7: give every axis another"),
+    ],
+    ids=["none", "four", "equal"],
+)
+def test_wrong_axis_sizes_are_told_with_file_and_sample(sample, said):
+    def same(x):
+        return x
+
+    def back_same(grad_out):
+        return grad_out
+
+    wrong = Op(forward=same, backwards=(back_same,), samples={"odd": sample}, wrt=("x",))
+    with pytest.raises(AssertionError, match=f"tests/test_house.py: sample 'odd' {said}"):
+        test_axis_sizes_are_distinct_primes_so_that_no_two_shapes_agree_by_chance(wrong)
 
 
 @every_op
 def test_every_file_derives_what_it_computes(op):
-    text = inspect.getmodule(inspect.unwrap(op.forward)).__doc__
-    assert text.startswith(f"{op.name}: ")
-    assert "\nDerivation\n" in text
+    text = inspect.getmodule(inspect.unwrap(op.forward)).__doc__ or ""
+    assert text.startswith(f"{op.name}: "), (
+        f'{file_of(op)}: the docstring begins with {text[:20]!r}: begin it with "{op.name}: "'
+    )
+    assert "\nDerivation\n" in text, (
+        f"{file_of(op)}: the docstring has no derivation: give it one of four lines under a line "
+        '"Derivation", as in manual_backprop/ops/relu.py'
+    )
     for function in (op.forward, *op.backwards):
-        assert function.__doc__, function.__name__
+        assert function.__doc__, (
+            f"{file_of(op)}: {function.__name__} has no docstring: write its formula there"
+        )
 
 
 @every_op
 def test_every_backward_is_named_after_its_operator(op):
-    assert all(backward.__name__.startswith(f"back_{op.name}") for backward in op.backwards)
+    for name in (backward.__name__ for backward in op.backwards):
+        assert name.startswith(f"back_{op.name}"), (
+            f"{file_of(op)}: {name} is a backward of {op.name}: call it back_{op.name}_<how>"
+        )
+
+
+LONGEST = 300  # lines
+
+
+def test_no_file_is_longer_than_can_be_read_at_once():
+    for folder in ("manual_backprop", "tests", "scripts", "data"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            lines = len(file.read_text("utf-8").splitlines())
+            assert lines <= LONGEST, (
+                f"{file.relative_to(ROOT).as_posix()} has {lines} lines: split it where its reader "
+                f"would, so that no part has more than {LONGEST}"
+            )
 
 
 def test_shapes_are_checked_while_testing():

@@ -1,0 +1,91 @@
+"""What a gradient's wrong shape is told: no more than the shapes show."""
+
+import pytest
+import torch
+
+from manual_backprop.judge.verify import verify
+from manual_backprop.op import Op
+from tests.squares import op
+
+
+def affine(x, w, b):
+    return x @ w + b
+
+
+def back_affine(x, w, grad_out):
+    return grad_out @ w.T, x.T @ grad_out, grad_out.sum(0)
+
+
+AFFINE = Op(
+    forward=affine,
+    backwards=(back_affine,),
+    samples={"rows": lambda rand, n=11, i=7, o=5: (rand(n, i), rand(i, o), rand(o))},
+    wrt=("x", "w", "b"),
+    oracle=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (
+            lambda x, w, b: (w, x, b),
+            "shape",
+            "has shape (7, 5), not (11, 7): the shapes are right in another order; "
+            "return the gradients of x, w, b",
+        ),
+        (
+            lambda x, w, b: (x, x, b),
+            "shape",
+            "has shape (11, 7), not (7, 5): it has the shape of x; "
+            "are the gradients in the order x, w, b?",
+        ),
+        (lambda x, w, b: (x, w.T, b), "transposed", "it is transposed"),
+        (
+            lambda x, w, b: (x, w, b.repeat(11, 1)),
+            "not-reduced",
+            "so its gradient is summed over the rows, axis 0",
+        ),
+        (
+            lambda x, w, b: (x, w, b[None]),
+            "shape",
+            "axis 0 of 1 is too many; leave out keepdim=True, or squeeze",
+        ),
+        (
+            lambda x, w, b: (x, w.sum(1), b),
+            "shape",
+            "axis 1 of 5 is missing; was there a sum too many?",
+        ),
+        (
+            lambda x, w, b: (x[:, None].repeat(1, 3, 1), w, b),
+            "shape",
+            "axis 1 of 3 is too many; is a sum missing?",
+        ),
+        (lambda x, w, b: (x[:5, :3], w, b), "shape", "has shape (5, 3), not (11, 7)"),
+    ],
+    ids=["order", "another", "transposed", "unreduced", "one", "missing", "extra", "unknown"],
+)
+def test_a_wrong_shape_is_told_with_what_it_shows(change, code, said):
+    def back_affine_changed(x, w, grad_out):
+        return change(*back_affine(x, w, grad_out))
+
+    (finding,) = verify(AFFINE, back_affine_changed, dtypes=[torch.float64]).findings
+
+    assert finding.code == code
+    assert finding.message.endswith(said)
+
+
+def test_an_axis_of_one_that_was_dropped_is_put_back():
+    def scaled(x, by):
+        return x * by
+
+    def back_scaled(x, by, grad_out):
+        return by * grad_out, (x * grad_out).sum(1)
+
+    rows = {"rows": lambda rand, n=11, i=7: (rand(n, i), rand(n, 1))}
+    two = op(
+        forward=scaled, backwards=(back_scaled,), samples=rows, wrt=("x", "by"), oracle=torch.mul
+    )
+    (finding,) = verify(two, dtypes=[torch.float64]).findings
+    assert finding.code == "shape"
+    assert "axis 1 of 1 is missing; take keepdim=True, or unsqueeze" in finding.message
