@@ -83,7 +83,11 @@ class Op:
         return _options(self.forward)
 
     def saves(self, backward: Callable[..., Any]) -> tuple[str, ...]:
-        """What a forward pass has to keep for this backward, read from its parameter list."""
+        """What a forward pass has to keep for this backward, read from its parameter list.
+
+        Raises:
+            TypeError, ValueError: it is no function, or does not tell its parameters.
+        """
         asked = set(signature(backward).parameters)
         return tuple(name for name in (*self.arguments, "out") if name in asked)
 

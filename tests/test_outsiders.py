@@ -5,7 +5,8 @@ import torch
 
 from manual_backprop.judge.verify import verify
 from scripts.outsiders import Score, judge_mutants
-from tests.outsiders import DEFECTIVE_WHEN_EMPTY, OUTSIDERS, with_an_empty_batch
+from tests.outsiders import DEFECTIVE_WHEN_EMPTY, EXCLUDED, OUTSIDERS, with_an_empty_batch
+from tests.outsiders.bound import decompositions
 
 every_outsider = pytest.mark.parametrize("name", OUTSIDERS)
 
@@ -22,6 +23,16 @@ def test_what_is_defective_when_empty_is_found(name):
     (finding,) = verdict.findings
     assert "ZeroDivisionError" in finding.message
     assert "n = 0" in finding.sample
+
+
+@pytest.mark.slow
+def test_none_is_forgotten():
+    there = {name for name in vars(decompositions) if "_backward" in name}
+    unbound = there - set(OUTSIDERS) - set(EXCLUDED)
+    assert not unbound, (
+        f"tests/outsiders: PyTorch has {', '.join(sorted(unbound))} too: bind each in the file of "
+        "its family, or write into EXCLUDED why not"
+    )
 
 
 @pytest.mark.slow

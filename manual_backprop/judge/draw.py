@@ -146,7 +146,12 @@ def seed_of(op: Op, variant: Variant, seed: int, attempt: int) -> int:
 def draw(
     op: Op, variant: Variant, rand: Rand
 ) -> tuple[dict[str, Tensor | tuple[Tensor, ...]], dict[str, Any]]:
-    """The forward's arguments by name, and its options."""
+    """The forward's arguments by name, of the shapes that the sample gives them, and its options.
+
+    Raises:
+        ValueError: the sample returns more or fewer values than the forward has arguments.
+        Exception: whatever the sample raises.
+    """
     drawn = op.samples[variant.sample](rand, **dict(variant.sizes))
     options: dict[str, Any] = {}
     if isinstance(drawn, tuple) and len(drawn) == 2 and isinstance(drawn[1], dict):
@@ -157,7 +162,10 @@ def draw(
 
 
 def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) -> Tensor:
-    """Random and not uniform: with a grad_out of ones, softmax's true gradient is 0."""
+    """A grad_out of the output's shape, random and not uniform.
+
+    With a grad_out of ones, softmax's true gradient is 0.
+    """
     tiny, huge = _GRAD_OUT_SCALE.get(dtype, (2.0**-30, 2.0**30))
     scale = {"normal": 1.0, "tiny": tiny, "huge": huge}[kind]
     normal = torch.randn(shape, generator=rand.generator, dtype=torch.float64)
@@ -165,12 +173,12 @@ def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) 
 
 
 def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The change applied to a tensor, or to each tensor of a tuple."""
+    """The change applied to a tensor of any shape, or to each tensor of a tuple."""
     return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
 
 
 def arranged(value: Tensor, layout: str) -> Tensor:
-    """The same numbers in other memory, sharing none with the original.
+    """The same numbers, of any shape, in other memory, sharing none with the original.
 
     "contiguous"; "transposed": axes in reverse order in memory; "strided": every other number of a
     wider tensor, whose gaps hold NaN, or an index that is out of range; "expanded": stride 0 along

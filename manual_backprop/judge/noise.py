@@ -8,6 +8,9 @@ noise is smaller than v times that.
 Kinks (relu at 0) need care, for noise that carries a number across would widen everything by what
 the kink can do. An exact tie is kept a tie, since a tie of exact numbers is not rounded. A near tie
 is unsettled: a right implementation may take either side.
+
+The model is Higham's, fl(x) = x (1 + δ) with |δ| ≤ u (Accuracy and Stability of Numerical
+Algorithms, 2nd edition, 2002, chapter 2), with δ drawn at random as in Vignes (see `budget.py`).
 """
 
 import math
@@ -113,7 +116,10 @@ class Kinks(Watch):
         return not any(self.near(i).any() for i in range(len(self.margins)))
 
     def near(self, i: int) -> Tensor:
-        """Where rounding may carry the i-th kink's argument across: half of what noise moved it."""
+        """Where rounding may carry the i-th kink's argument across: half of what noise moved it.
+
+        A bool of the argument's shape.
+        """
         return (self.margins[i] != 0) & (self.margins[i].abs() <= self.moved[i] / 2)
 
 
@@ -142,13 +148,17 @@ class Noise(Watch):
     def results(
         self, function: Callable[..., tuple[Tensor, ...]], inputs: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        """What the function returns in this run."""
+        """What the function of float64 tensors of the inputs' shapes returns in this run.
+
+        Raises:
+            Exception: whatever the function raises.
+        """
         moved = [self.rounded(t) if t.is_floating_point() else t.clone() for t in inputs]
         with self:
             return function(*moved)
 
     def rounded(self, value: Tensor, times: float = 1.0) -> Tensor:
-        """The value moved by ± scale; 0 and infinity stay what they are."""
+        """The value, float64 of any shape, moved by ± scale; 0 and infinity stay what they are."""
         signs = self.signs(value.shape)
         if self.floor <= LEAST_FLOOR:
             return torch.add(1.0, signs, alpha=self.scale * times).mul_(value)
@@ -156,7 +166,7 @@ class Noise(Watch):
         return torch.addcmul(value, size, signs, value=self.scale * times)
 
     def signs(self, shape: torch.Size) -> Tensor:
-        """Random signs, a slice of a pool."""
+        """Random signs of the given shape, float64, a slice of a pool."""
         count = math.prod(shape)
         if count <= _POOL // 2:
             start = self.random.randrange(_POOL // 2)

@@ -41,7 +41,8 @@ class Point:
     Attributes:
         inputs: the forward's arguments by name, on the CPU.
         out: the reference's output and its allowance.
-        grads: for each tensor that gets a gradient, the gradient and its allowance.
+        grad_out: the output's shape, in `dtype` on the CPU.
+        grads: for each tensor that gets a gradient, the gradient and its allowance, of its shape.
         labels: their names, as in "grad_w" or "grad_weights[1]".
     """
 
@@ -82,12 +83,24 @@ class Point:
         return tree_flatten(tuple(self.inputs.values()))[0]
 
     def own_forward(self, *leaves: Tensor) -> Tensor:
-        """The operator's own forward of all input tensors, those of tuples in their place."""
+        """The operator's own forward of all input tensors, those of tuples in their place.
+
+        Raises:
+            Exception: whatever the forward raises.
+        """
         with torch.no_grad():
             return self._apply(self.op.forward, *leaves)
 
     def reference(self, grad_out: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """The reference's output and gradients computed in `dtype`, for another grad_out."""
+        """The reference's output and gradients computed in `dtype`, for another grad_out.
+
+        Args:
+            grad_out: the output's shape, any dtype and device.
+            dtype: a floating one.
+
+        Raises:
+            RuntimeError: PyTorch does not compute the reference in that dtype.
+        """
         cast = [t.to(dtype) if t.is_floating_point() else t for t in self._leaves]
         function = self.op.oracle or self.op.forward
         return autograd(

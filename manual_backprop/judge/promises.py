@@ -1,7 +1,8 @@
 """What every backward promises, whatever it is the backward of.
 
 Each promise is a function of a trial that yields findings; `first_call` of the trial has already
-held the result to its count, types, shapes, memory and inputs.
+held the result to its count, types, shapes, memory and inputs. What is yielded is a broken promise;
+Broken is raised where a call gives no gradients to compare.
 """
 
 import math

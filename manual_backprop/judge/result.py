@@ -60,7 +60,7 @@ def formed(trial: "Trial", result: Any) -> tuple[Tensor, ...]:
 def needed(
     trial: "Trial", result: Any, needs: tuple[bool, ...]
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Of a call with `needs`: label, gradient and the first call's, where it is needed.
+    """Of a call with `needs`: label, gradient and the first call's of that shape, where needed.
 
     Raises:
         Broken: it is not one tensor or None for each argument, as `needs` has it.
@@ -125,7 +125,7 @@ def _misshapen(
 
 
 def flat_named(given: dict[str, Any]) -> list[tuple[str, Tensor]]:
-    """Every tensor with its name, those of a tuple as in "weights[0]"."""
+    """Every tensor, of any shape, with its name, those of a tuple as in "weights[0]"."""
     named: list[tuple[str, Tensor]] = []
     for name, value in given.items():
         if isinstance(value, tuple):
@@ -136,5 +136,5 @@ def flat_named(given: dict[str, Any]) -> list[tuple[str, Tensor]]:
 
 
 def flat(result: Any) -> list[Tensor]:
-    """The tensors of a backward's result, in order."""
+    """The tensors of a backward's result, of any shapes, in order."""
     return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]

@@ -64,6 +64,10 @@ class Trial:
     def call(self, grad_out: Tensor | None = None, **extra: Any) -> Any:
         """What the backward returns, as it returns it; in place on a copy of grad_out.
 
+        Args:
+            grad_out: the output's shape; the trial's own by default.
+            extra: arguments in place of the trial's.
+
         Raises:
             Broken: it raised.
         """
@@ -85,7 +89,7 @@ class Trial:
             raise Broken(self.finding(code, said)) from error
 
     def result(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
-        """The gradients of one more call as they are, one per label.
+        """The gradients of one more call as they are, one per label, of the truth's shapes.
 
         Raises:
             Broken: it raised, or returned something else than gradients.
@@ -95,9 +99,7 @@ class Trial:
     def gradients(
         self, grad_out: Tensor | None = None, *, copy: bool = False
     ) -> tuple[Tensor, ...]:
-        """The gradients of one more call, one per label, in float64 on the CPU.
-
-        Without `copy` they may be overwritten by the next call.
+        """`result` in float64 on the CPU; without `copy` the next call may overwrite them.
 
         Raises:
             Broken: it raised, or returned something else than gradients.
@@ -106,7 +108,11 @@ class Trial:
         return tuple(grad.detach().to("cpu", torch.float64, copy=copy) for grad in grads)
 
     def gradients_by_default(self) -> tuple[Tensor, ...]:
-        """`gradients` of a call that leaves grad_out out."""
+        """`gradients` of a call that leaves grad_out out.
+
+        Raises:
+            Broken: it raised, or returned something else than gradients.
+        """
         grads = formed(self, self._called({**self.given, **self.point.options}))
         return tuple(grad.detach().to("cpu", torch.float64) for grad in grads)
 
@@ -196,7 +202,7 @@ class Trial:
 
 
 def forward_out(point: Point, given: dict[str, Any]) -> Any:
-    """The operator's own forward on tensors that lie ready.
+    """The operator's own forward on tensors that lie ready, of the point's shapes.
 
     Raises:
         Exception: whatever the forward raises.

@@ -17,12 +17,20 @@ NEAR_KINK = 256  # so many differing entries are held to the slopes beside them,
 
 
 def first_index(mask: Tensor) -> tuple[int, ...]:
-    """The index of the first True."""
+    """The index of the first True in a mask of any shape.
+
+    Raises:
+        IndexError: there is none.
+    """
     return tuple(int(i) for i in mask.nonzero()[0])
 
 
 def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
-    """Every gradient is within its budget of the truth.
+    """Every gradient is within its budget of the truth, entry by entry.
+
+    Args:
+        trial: called once, so that its gradients have the shapes of the truth.
+        kink_is_wrong: whether another slope than PyTorch's exactly on a kink is.
 
     Yields:
         A finding, and whether it is wrong (else a note).

@@ -198,7 +198,10 @@ def first_line(error: Exception) -> str:
 
 
 def error_at(error: Exception, function: Callable[..., Any]) -> str:
-    """What a function raised, and the innermost line of its own file, as in "at my_ops.py:12"."""
+    """What a function raised, and the innermost line in the function's file that was running.
+
+    As in "NameError: name 'gard_out' is not defined, at my_ops.py:12".
+    """
     said = f"{type(error).__name__}: {first_line(error)}"
     code = getattr(unwrap(function), "__code__", None)
     lines = [

@@ -120,7 +120,7 @@ def available_devices() -> tuple[str, ...]:
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """TF32 and reduced-precision sums off, as they were afterwards."""
+    """TF32 and reduced-precision sums off; afterwards as they were."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     switches: list[tuple[Any, str, Any]] = [
         (matmul, "allow_fp16_reduced_precision_reduction", False),

@@ -76,7 +76,11 @@ class Walk:
         parts: Sequence[str],
         progress: Callable[[], None],
     ) -> None:
-        """Everything about one sample in one dtype on one device."""
+        """Everything about one sample in one dtype on one device, into the verdict.
+
+        Raises:
+            BadOp: the sample does not fit the operator.
+        """
         own = Variant(sample)
         if sample == ARTICLE:
             seeds, layouts = seeds[:1], tuple(set(layouts) & {"contiguous"})

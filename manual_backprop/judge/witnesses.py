@@ -6,7 +6,8 @@ Slopes are 5-point differences whose step is chosen from the function itself. Wi
     error ≤ 3/2 r / h  +  h⁴/30 |L⁽⁵⁾|        r: rounding of one L; then the formula's own
     h = (3/2 r / (4/30 |L⁽⁵⁾|))^(1/5)         where the two sum to least
 
-(Fornberg 1988; the choice of step as in FiniteDifferences.jl). A kink between the five points makes
+(Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988; the choice of
+step as in FiniteDifferences.jl). A kink between the five points makes
 D(h) and D(h/2) disagree by more than their errors; then h is halved until they agree.
 """
 
@@ -26,6 +27,15 @@ def autograd(
     forward: Callable[..., Tensor], inputs: Sequence[Tensor], wrt: Sequence[int], grad_out: Tensor
 ) -> tuple[Tensor, ...]:
     """`forward(*inputs)` and its gradients with respect to `inputs[i]` for i in `wrt`.
+
+    Args:
+        forward: tensors of the inputs' shapes -> one tensor.
+        inputs: tensors of any shapes.
+        wrt: places among `inputs`.
+        grad_out: the shape of what `forward` returns.
+
+    Returns:
+        The output, then a gradient of the shape of each input in `wrt`; zero where it has no part.
 
     Raises:
         RuntimeError: `forward` fails, or cannot be differentiated.
@@ -82,7 +92,10 @@ def _five_point(line: Callable[[float], float], h: float, rounding: float, bend:
 
 
 def one_sided(line: Callable[[float], float], sign: int) -> float:
-    """The derivative at 0 to the right (sign 1) or to the left (sign -1), by extrapolation."""
+    """The derivative at 0 to the right (sign 1) or to the left (sign -1).
+
+    By the one-sided 5-point formula, exact for polynomials up to t⁴ (Fornberg's tables).
+    """
     h = 1e-3
     values = [line(sign * h * k) for k in range(5)]
     weights = (-25 / 12, 4, -3, 4 / 3, -1 / 4)
@@ -96,7 +109,18 @@ def loss_along(
     direction: Tensor,
     grad_out: Tensor,
 ) -> Callable[[float], float]:
-    """T -> ⟨grad_out, forward(..., inputs[place] + t direction, ...)⟩, less its value at t = 0."""
+    """T -> ⟨grad_out, forward(..., inputs[place] + t direction, ...)⟩, less its value at t = 0.
+
+    Args:
+        forward: tensors of the inputs' shapes -> one tensor.
+        inputs: float64 tensors, or indices.
+        place: of the input that is moved.
+        direction: the shape of that input.
+        grad_out: the shape of what `forward` returns.
+
+    Raises:
+        RuntimeError: `forward` fails; from the function returned, it fails beside the point.
+    """
     base = forward(*inputs)
 
     def line(t: float) -> float:
@@ -129,6 +153,14 @@ def disagreement(
 
     Directions are random signs of unit norm, two for each input, and for an input of up to SMALL
     entries each entry alone.
+
+    Args:
+        forward: tensors of the inputs' shapes -> one tensor.
+        inputs: float64 tensors, or indices.
+        wrt: places among `inputs`.
+        grad_out: the shape of what `forward` returns.
+        grads: for each place in `wrt` the gradient to be held, of that input's shape.
+        generator: draws the directions.
 
     Returns:
         The first disagreement or None, and the inputs for which no slope could be had.

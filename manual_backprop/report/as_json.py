@@ -26,7 +26,11 @@ def schema() -> dict[str, Any]:
 def report(
     verdicts: Sequence[Verdict], devices: tuple[str, ...], dtypes: Sequence[str], seed: int
 ) -> dict[str, Any]:
-    """One record per backward, and what the numbers depend on."""
+    """One record per backward, and what the numbers depend on.
+
+    Raises:
+        RuntimeError: one of the devices is not there.
+    """
     return {
         "schema": SCHEMA,
         "version": VERSION,

@@ -30,12 +30,20 @@ class Report(Console):
 
 
 def nobody_reads(stream: IO[str]) -> None:
-    """Send the rest nowhere, with what Python still writes when it ends."""
+    """Send the rest nowhere, with what Python still writes when it ends.
+
+    Raises:
+        OSError: the stream is no file of the system's.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:
-    """One line: what the verdicts below depend on."""
+    """One line: what the verdicts below depend on.
+
+    Raises:
+        RuntimeError: one of the devices is not there.
+    """
     names = ", ".join(
         f"{device} ({device_name(device)})" if device != "cpu" else device for device in devices
     )

@@ -9,7 +9,11 @@ import manual_backprop
 
 
 def environment(devices: tuple[str, ...]) -> dict[str, Any]:
-    """Versions, devices by name, threads and precision switches, ready for JSON."""
+    """Versions, devices by name, threads and precision switches, ready for JSON.
+
+    Raises:
+        RuntimeError: one of the devices is not there.
+    """
     return {
         "manual_backprop": manual_backprop.__version__,
         "torch": str(torch.__version__),
@@ -24,7 +28,11 @@ def environment(devices: tuple[str, ...]) -> dict[str, Any]:
 
 
 def device_name(device: str) -> str:
-    """As its maker calls it."""
+    """As its maker calls it.
+
+    Raises:
+        RuntimeError: it is no device, or not there.
+    """
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return platform.processor() or platform.machine()

@@ -13,8 +13,11 @@ from tests.outsiders.pointwise import POINTWISE
 
 OUTSIDERS = dict(sorted({**POINTWISE, **LOSSES, **NORMS, **PLACES}.items()))
 
+# Every other backward that PyTorch's module of decompositions has, and why it is not judged.
 _COPIES = "runs the function of the same name without _out and copies the result"
 EXCLUDED = {
+    "_broadcast_batch_norm_backward": "gives a tensor more axes, and is judged in batch norm",
+    "_nll_loss_backward": "is judged in nll_loss_backward and nll_loss2d_backward",
     "batch_norm_backward": "calls native_batch_norm_backward, which is judged",
     "cudnn_batch_norm_backward": "calls a kernel and has no formula of its own",
     "huber_loss_backward_out": _COPIES,
