@@ -66,7 +66,7 @@ class Walk:
 
     def sample(
         self,
-        sample: str,
+        own: Variant,
         dtype: torch.dtype,
         device: str,
         seeds: tuple[int, ...],
@@ -75,8 +75,7 @@ class Walk:
         progress: Callable[[], None],
     ) -> None:
         """Everything about one sample in one dtype on one device."""
-        own = Variant(sample)
-        if sample == ARTICLE:
+        if own.sample == ARTICLE:
             seeds, layouts = seeds[:1], tuple(set(layouts) & {"contiguous"})
             parts = [part for part in parts if part in ("forward", "values")]
         try:
@@ -194,9 +193,7 @@ class Walk:
                 for here in points:
                     if layout != "expanded":
                         self._values(Trial(backward, here, device, layout))
-                    elif wide := self._point(
-                        Variant(here.variant.sample, "expanded", expanded=True), here
-                    ):
+                    elif wide := self._point(here.variant.as_expanded(), here):
                         self._values(Trial(backward, wide, device, "contiguous"))
                         self._values(Trial(backward, wide, device, layout))
         if "promises" in parts:
