@@ -18,6 +18,7 @@ def _timing(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     if _timing(config):
+        config.option.randomly_reorganize = False  # opponents are timed one after the other
         return
     import torch
 
