@@ -114,6 +114,58 @@ def verify(
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
+@main.command()
+@click.argument("operator", metavar="OP")
+@click.option(
+    "--verdict/--no-verdict",
+    default=True,
+    show_default=True,
+    help="Judge its backwards on the CPU, and show the table below the page.",
+)
+def explain(operator: str, *, verdict: bool) -> None:
+    """Show one operator whole: formula, derivation, code, what each backward saves, verdict.
+
+    OP is an operator or one of its backwards.
+    Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
+    """
+    from rich.console import Console
+
+    from manual_backprop.report import as_page
+
+    op = _operator(operator)
+    console = Console(highlight=False)
+    as_page.show_page(console, op)
+    if not verdict:
+        return
+    import torch
+
+    from manual_backprop.report import as_table
+
+    torch.set_num_threads(1)
+    console.print()
+    console.rule("[bold]verdict[/]", align="left", style="dim")
+    verdicts = _judged([op], ("cpu",), DTYPES, 0, console)
+    as_table.show(console, verdicts, DTYPES)
+    raise SystemExit(0 if verdicts[0].ok else 1)
+
+
+@main.command("list")
+def list_() -> None:
+    """Name all operators, in the order in which one learns them."""
+    from rich.console import Console
+
+    from manual_backprop.op import BadOp
+    from manual_backprop.report import as_page
+
+    try:
+        from manual_backprop.registry import learning_order
+
+        ordered = learning_order()
+    except BadOp as error:
+        raise _WrongFile(str(error)) from error
+    as_page.show_list(Console(highlight=False), ordered)
+
+
 def _chosen(operators: tuple[str, ...]) -> "list[Op]":
     from manual_backprop.op import BadOp
 
@@ -128,6 +180,13 @@ def _chosen(operators: tuple[str, ...]) -> "list[Op]":
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(OPS)}"
             raise click.BadParameter(f"no operator {name!r}; {hint}", param_hint="OP")
     return [OPS[name] for name in dict.fromkeys(operators or OPS)]
+
+
+def _operator(name: str) -> "Op":
+    """The operator of that name, or the one whose backward has it."""
+    everything = _chosen(())
+    owners = {backward.__name__: op for op in everything for backward in op.backwards}
+    return owners[name] if name in owners else _chosen((name,))[0]
 
 
 def _judged(

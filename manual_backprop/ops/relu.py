@@ -1,6 +1,6 @@
 """relu: the positive part of every entry.
 
-    y = max(x, 0)
+    y = max(x, 0)                      x and y of one shape, any
 
 Derivation
     dy = [x > 0] dx                    a small change of the input
@@ -10,6 +10,9 @@ Derivation
 
 Kink: at x = 0 the slopes are 0 and 1. PyTorch's relu takes 0, and so does this one; a forward
 written as clamp_min(0) would have 1 there, and maximum(x, 0) one half.
+
+Source: Glorot, Bordes, Bengio, Deep sparse rectifier neural networks (2011); on the kink: Bertoin,
+    Bolte, Gerchinovitz, Pauwels, Numerical influence of ReLU'(0) on backpropagation (2021)
 """
 
 import torch
@@ -23,7 +26,7 @@ X = Float[Tensor, "*s"]
 
 
 def relu(x: X) -> X:
-    """y = max(x, 0)."""
+    """y = max(x, 0), of any shape."""
     return x.clamp_min(0)
 
 
