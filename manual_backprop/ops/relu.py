@@ -9,7 +9,7 @@ Derivation
     x̄ = [x > 0] ȳ                      and read off the gradient.
 
 Kink: at x = 0 the slopes are 0 and 1. PyTorch's relu takes 0, and so does this one; a forward
-written as clamp_min(0) would have 1 there, and maximum(x, 0) one half.
+written as maximum(x, 0) has one half there, and clamp_min(0) had 1 before PyTorch 2.14.
 """
 
 import torch
