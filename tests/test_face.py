@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -60,7 +61,8 @@ def takes(line, options):
         if find_spec(rest[1]) is None:
             return False
         command = getattr(import_module(rest[1]), "main", None)
-        return click_takes(command, rest[2:]) if command and rest[2:] else not rest[2:]
+        parses = isinstance(command, click.Command)
+        return click_takes(command, rest[2:]) if parses else not rest[2:]
     if program == "python":
         return (ROOT / rest[0]).exists()
     if program in {"ruff", "mypy"}:
