@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from manual_backprop import __version__
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,7 +33,7 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="manual-backprop", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="manual-backprop", message="%(prog)s %(version)s")
 def main() -> None:
     """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
 

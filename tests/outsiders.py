@@ -58,7 +58,8 @@ def _back_group_norm(
     x: Tensor, weight: Tensor, bias: Tensor, grad_out: Tensor, *, groups: int = 3
 ) -> Any:
     n, c, h = x.shape
-    _, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h, groups, _EPS)
+    made = x.contiguous()  # which the kernel wants of its input, in torch 2.11
+    _, mean, rstd = torch.native_group_norm(made, weight, bias, n, c, h, groups, _EPS)
     return decompositions.native_group_norm_backward(
         grad_out, x, mean, rstd, weight, n, c, h, groups, _ALL
     )
@@ -659,6 +660,9 @@ DEFECTIVE_WHEN_EMPTY = (
     "native_batch_norm_backward",
     "smooth_l1_loss_backward",
 )
+
+if not hasattr(decompositions, "max_pool2d_with_indices_backward"):  # torch 2.11 has none
+    del OUTSIDERS["max_pool2d_with_indices_backward"]
 
 for _name, _op in OUTSIDERS.items():
     _op.forward.__name__ = _name.removesuffix("_backward")
