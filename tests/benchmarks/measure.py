@@ -92,7 +92,8 @@ def peak_extra_bytes(call: Callable[[], object], device: str) -> int:
         call()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+    cpu = [ProfilerActivity.CPU]
+    with profile(activities=cpu, profile_memory=True, acc_events=True) as seen:  # else 2.11 warns
         call()
     changes = [event for event in seen.profiler.kineto_results.events() if event.name() == MEMORY]
     taken = peak = 0
