@@ -1,5 +1,7 @@
 """The grid that every test runs on, the header that names it, and shape checking while testing."""
 
+from pathlib import Path
+
 import pytest
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -18,7 +20,16 @@ def _timing(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     if _timing(config):
-        return
+        config.option.randomly_reorganize = False  # opponents are timed one after the other
+    else:
+        _check_shapes_in_one_thread(config)
+    if report := config.getoption("benchmark_json"):
+        Path(report).parent.mkdir(parents=True, exist_ok=True)  # else it fails after all is timed
+    devices(config)  # what is not there ends the run now, and not once a file
+    dtypes(config)
+
+
+def _check_shapes_in_one_thread(config: pytest.Config) -> None:
     import torch
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other

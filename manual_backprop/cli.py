@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from manual_backprop import __version__
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,7 +40,7 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="manual-backprop", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="manual-backprop", message="%(prog)s %(version)s")
 def main() -> None:
     """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
 
@@ -127,6 +129,52 @@ def verify(
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
+@main.command()
+@click.argument("operator", metavar="OP")
+@click.option(
+    "--verdict/--no-verdict",
+    default=True,
+    show_default=True,
+    help="Judge its backwards on the CPU, and show the table below the page.",
+)
+def explain(operator: str, *, verdict: bool) -> None:
+    """Show one operator whole: formula, derivation, code, what each backward saves, verdict.
+
+    OP is an operator or one of its backwards.
+    Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
+    """
+    from manual_backprop.report import as_page, as_table
+
+    op = _operator(operator)
+    console = as_table.Report(highlight=False)
+    as_page.show_page(console, op)
+    if not verdict:
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    console.print()
+    console.rule("[bold]verdict[/]", align="left", style="dim")
+    verdicts = _judged([op], ("cpu",), DTYPES, 0, console)
+    as_table.show(console, verdicts, DTYPES)
+    raise SystemExit(0 if verdicts[0].ok else 1)
+
+
+@main.command("list")
+def list_() -> None:
+    """Name all operators, in the order in which one learns them."""
+    from manual_backprop.op import BadOp
+    from manual_backprop.report import as_page, as_table
+
+    try:
+        from manual_backprop.registry import learning_order
+
+        ordered = learning_order()
+    except BadOp as error:
+        raise _WrongFile(str(error)) from error
+    as_page.show_list(as_table.Report(highlight=False), ordered)
+
+
 def _chosen(names: tuple[str, ...]) -> "list[Op]":
     """The operators named, each with those of its backwards that are named, or with all."""
     from manual_backprop.op import BadOp
@@ -152,6 +200,14 @@ def _chosen(names: tuple[str, ...]) -> "list[Op]":
         replace(OPS[name], backwards=tuple(b for b in OPS[name].backwards if b.__name__ in backs))
         for name, backs in asked.items()
     ]
+
+
+def _operator(name: str) -> "Op":
+    """The operator of that name, or the one whose backward has it."""
+    (chosen,) = _chosen((name,))
+    from manual_backprop.registry import OPS
+
+    return OPS[chosen.name]
 
 
 def _judged(

@@ -1,5 +1,7 @@
 """The registry is a folder listing: each file of `ops/` and `networks/` ends in `OP = Op(...)`."""
 
+import re
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -47,3 +49,40 @@ def public_functions() -> dict[str, Any]:
         and getattr(value, "__module__", None) == op.forward.__module__
         and hasattr(value, "__code__")
     }
+
+
+def read_first(op: Op) -> tuple[str, ...]:
+    """The operators to know before this one: those whose functions its file uses, and those that
+    stand behind "Read first:" in its docstring.
+
+    Raises:
+        BadOp: a name there is no operator.
+    """
+    module = import_module(op.forward.__module__)
+    named = re.search(r"^Read first: (.*)$", module.__doc__ or "", re.MULTILINE)
+    names = named[1].split(", ") if named else []
+    homes = {other.forward.__module__: name for name, other in OPS.items()}
+    used = [homes.get(getattr(value, "__module__", "")) for value in vars(module).values()]
+    for name in names:
+        if name not in OPS:
+            raise BadOp(f'{op.name}: "Read first:" names {name!r}; there are {", ".join(OPS)}')
+    return tuple(dict.fromkeys(name for name in (*names, *used) if name and name != op.name))
+
+
+def learning_order() -> list[Op]:
+    """All operators, each after those to read first; networks after operators of the same depth.
+
+    Raises:
+        BadOp: "Read first:" runs in a circle, or names what is no operator.
+    """
+
+    @cache
+    def depth(name: str, *above: str) -> int:
+        if name in above:
+            raise BadOp(f'"Read first:" runs in a circle: {" -> ".join((*above, name))}')
+        return max((1 + depth(other, *above, name) for other in read_first(OPS[name])), default=0)
+
+    def place(op: Op) -> tuple[int, bool, str]:
+        return depth(op.name), op.forward.__module__.startswith("manual_backprop.networks"), op.name
+
+    return sorted(OPS.values(), key=place)

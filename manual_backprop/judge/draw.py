@@ -1,8 +1,8 @@
 """Where the judge's numbers come from: random draws, the samples it makes itself, and layouts."""
 
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -52,11 +52,22 @@ class Variant:
         """As in "rows" and "rows (k = 4099)"."""
         return f"{self.sample} ({self.change})" if self.change else self.sample
 
+    def as_expanded(self) -> "Variant":
+        """The same with one value along the first axis."""
+        return replace(self, change=f"{self.change}, expanded".lstrip(", "), expanded=True)
+
 
 def axes(op: Op, sample: str) -> dict[str, int]:
     """The sample's axis sizes by name, as its parameters' defaults have them."""
     parameters = list(signature(op.samples[sample]).parameters.values())[1:]
     return {parameter.name: parameter.default for parameter in parameters}
+
+
+def resized(op: Op, sample: str, sizes: Mapping[str, int]) -> Variant:
+    """The sample with other sizes of those axes that it has."""
+    known = axes(op, sample)
+    changed = tuple((axis, size) for axis, size in sizes.items() if known.get(axis, size) != size)
+    return Variant(sample, ", ".join(f"{axis} = {size}" for axis, size in changed), changed)
 
 
 def made(op: Op, sample: str) -> Iterator[Variant]:

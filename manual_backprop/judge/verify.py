@@ -1,13 +1,13 @@
 """The judge's one door: every backward of an operator, on the whole grid."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 
-from manual_backprop.judge.draw import LAYOUTS, Variant
+from manual_backprop.judge.draw import LAYOUTS, axes, resized
 from manual_backprop.judge.point import check_size
 from manual_backprop.judge.trial import Backward
 from manual_backprop.judge.verdict import Verdict, first_line
@@ -28,6 +28,7 @@ def verify(
     seeds: Sequence[int] = SEEDS,
     kinks: Literal["note", "reject"] = "note",
     samples: Sequence[str] | None = None,
+    sizes: Mapping[str, int] | None = None,
     layouts: Sequence[str] = LAYOUTS,
     parts: Sequence[str] = PARTS,
     progress: Callable[[], None] = lambda: None,
@@ -44,6 +45,8 @@ def verify(
         kinks: what another slope than PyTorch's exactly on a kink is. For the operators of this
             package, and where the oracle is a function of PyTorch, it is wrong in any case.
         samples: names of the operator's samples; all of them by default.
+        sizes: axis sizes, 0 and 1 included, in place of the samples' own; each sample takes those
+            of its axes. What the judge makes itself (the part "made") keeps its sizes.
         layouts: of LAYOUTS, how the tensors lie in memory.
         parts: of PARTS: the forward against the oracle; slopes against autograd; values in every
             layout; promises; values on inputs that the judge makes itself.
@@ -85,17 +88,30 @@ def verify(
             raise ValueError(f"verify: {what} is empty, so there is nothing to judge")
     for device in devices:
         check_device(device)
-    for sample in chosen:
-        check_size(op, Variant(sample))
+    variants = [resized(op, sample, sizes or {}) for sample in chosen]
+    _check_sizes(op, chosen, sizes or {})
+    for variant in variants:
+        check_size(op, variant)
     with exact_products(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an empty batch, say, which the author did not ask for
-        for sample in chosen:
+        for variant in variants:
             for dtype in dtypes:
                 for device in devices:
                     walk.sample(
-                        sample, dtype, device, tuple(seeds), tuple(layouts), parts, progress
+                        variant, dtype, device, tuple(seeds), tuple(layouts), parts, progress
                     )
     return walk.verdict
+
+
+def _check_sizes(op: Op, samples: Sequence[str], sizes: Mapping[str, int]) -> None:
+    known = dict.fromkeys(axis for sample in samples for axis in axes(op, sample))
+    for axis, size in sizes.items():
+        if axis not in known:
+            raise ValueError(f"verify: no axis {axis!r}; there are {', '.join(known) or 'none'}")
+        if not isinstance(size, int) or size < 0:
+            raise ValueError(
+                f"verify: the axis {axis!r} cannot be {size!r} long; give 0, 1, 2, ..."
+            )
 
 
 def check_device(device: str) -> None:

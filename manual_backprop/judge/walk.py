@@ -68,7 +68,7 @@ class Walk:
 
     def sample(
         self,
-        sample: str,
+        own: Variant,
         dtype: torch.dtype,
         device: str,
         seeds: tuple[int, ...],
@@ -81,8 +81,7 @@ class Walk:
         Raises:
             BadOp: the sample does not fit the operator.
         """
-        own = Variant(sample)
-        if sample == ARTICLE:
+        if own.sample == ARTICLE:
             seeds, layouts = seeds[:1], tuple(set(layouts) & {"contiguous"})
             parts = [part for part in parts if part in ("forward", "values")]
         try:
@@ -200,9 +199,7 @@ class Walk:
                 for here in points:
                     if layout != "expanded":
                         self._values(Trial(backward, here, device, layout))
-                    elif wide := self._point(
-                        Variant(here.variant.sample, "expanded", expanded=True), here
-                    ):
+                    elif wide := self._point(here.variant.as_expanded(), here):
                         self._values(Trial(backward, wide, device, "contiguous"))
                         self._values(Trial(backward, wide, device, layout))
         if "promises" in parts:

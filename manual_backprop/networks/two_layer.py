@@ -1,6 +1,7 @@
 """two_layer: linear, relu, linear, mean squared error.
 
     L = mse(relu(x w1 + b1) w2 + b2, target)
+    x (n, i), w1 (i, h), b1 (h), w2 (h, 1), b2 (1), target (n)
 
 Derivation
     z = x w1 + b1,  h = relu(z),  pred = h w2 + b2,  L = mse(pred, target)
@@ -9,6 +10,8 @@ Derivation
 
 Only the inputs are saved; z, h and pred are computed again, which costs one forward and no memory
 between the passes.
+
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 6.5
 """
 
 import torch.nn.functional as F
@@ -30,7 +33,7 @@ Loss = Float[Tensor, ""]
 
 
 def two_layer(x: X, w1: W1, b1: B1, w2: W2, b2: B2, target: Target) -> Loss:
-    """L = mse(relu(x w1 + b1) w2 + b2, target)."""
+    """L = mse(relu(x w1 + b1) w2 + b2, target), (n, i) and (n) to one number."""
     return mse(lin(relu(lin(x, w1, b1)), w2, b2), target)
 
 

@@ -1,6 +1,6 @@
 """lin: an affine map of the last axis.
 
-    y = x w + b
+    y = x w + b                        x (*n, i), w (i, o), b (o), y (*n, o)
 
 Derivation
     dy = dx w + x dw + 1 db                            a small change of the inputs
@@ -10,6 +10,10 @@ Derivation
 
 Every leading axis is a batch: w and b were lent to each row, so their gradients are collected from
 every row.
+
+Read first: relu
+Source: Giles, An extended collection of matrix derivative results for forward and reverse mode
+    automatic differentiation (2008), 2.2.2
 """
 
 from typing import overload
@@ -28,7 +32,7 @@ Y = Float[Tensor, "*n o"]
 
 
 def lin(x: X, w: W, b: B) -> Y:
-    """y = x w + b."""
+    """y = x w + b, (*n, i) to (*n, o)."""
     return x @ w + b
 
 

@@ -10,6 +10,9 @@ Derivation
 
 The squeeze matters: (n, 1) - (n) broadcasts to (n, n), which is another loss. L̄ 2/n is multiplied
 out first, because 2 (pred - target) overflows in float16 above 32752.
+
+Read first: relu
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 5.1.4
 """
 
 import torch.nn.functional as F
@@ -24,7 +27,7 @@ Loss = Float[Tensor, ""]
 
 
 def mse(pred: Pred, target: Target) -> Loss:
-    """L = mean (pred - target)²."""
+    """L = mean (pred - target)², (*n, 1) and (*n) to one number."""
     return (pred.squeeze(-1) - target).pow(2).mean()
 
 

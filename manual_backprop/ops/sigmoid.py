@@ -1,6 +1,6 @@
 """sigmoid: squashes every entry into (0, 1).
 
-    s = 1 / (1 + e⁻ˣ)
+    s = 1 / (1 + e⁻ˣ)                  x and s of one shape, any
 
 Derivation
     ds = s (1 - s) dx                  since e⁻ˣ / (1 + e⁻ˣ)² = s (1 - s), a small change
@@ -10,6 +10,9 @@ Derivation
 
 The slope is at most 1/4 and falls like e^-|x|: through many sigmoids a gradient vanishes. Where s
 rounds to 1 the form from the output gives 0; the form from the input still has the tail.
+
+Read first: relu
+Source: Rumelhart, Hinton, Williams, Learning representations by back-propagating errors (1986)
 """
 
 import torch

@@ -1,6 +1,6 @@
 """softmax: a row of numbers to a row of probabilities.
 
-    p_i = e^{x_i} / Σ_j e^{x_j}        along the last axis
+    p_i = e^{x_i} / Σ_j e^{x_j}        along the last axis; x and p (*n, k)
 
 Derivation
     dp_i = p_i (dx_i - Σ_j p_j dx_j)                   a small change of the input
@@ -11,6 +11,9 @@ Derivation
 The Jacobian J_ij = ∂p_i/∂x_j = p_i ([i = j] - p_j) is symmetric and its rows sum to 0, since adding
 a constant to a row of x changes nothing. Subtracting the largest x first keeps e^x from overflowing
 for the same reason.
+
+Read first: lin, sigmoid
+Source: Bridle, Probabilistic interpretation of feedforward classification network outputs (1990)
 """
 
 import torch
@@ -24,7 +27,7 @@ J = Float[Tensor, "*n k k"]
 
 
 def softmax(x: X) -> X:
-    """p = e^{x - max x} / Σ e^{x - max x}."""
+    """p = e^{x - max x} / Σ e^{x - max x} along the last axis, of any shape (*n, k)."""
     if x.shape[-1] == 0:
         return x.clone()  # an empty row has no largest entry
     e = (x - x.amax(-1, keepdim=True)).exp()

@@ -1,12 +1,15 @@
 """tanh: squashes every entry into (-1, 1).
 
-    t = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)
+    t = (eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)        x and t of one shape, any
 
 Derivation
     dt = (1 - t²) dx                   since sinh' = cosh and cosh² - sinh² = 1, a small change
     dL = ⟨t̄, dt⟩                       is felt by the loss;
        = ⟨(1 - t²) t̄, dx⟩              move the slope across,
     x̄ = (1 - t²) t̄                     and read off the gradient.
+
+Read first: sigmoid
+Source: LeCun, Bottou, Orr, Müller, Efficient BackProp (1998), 4.4
 """
 
 import torch

@@ -45,7 +45,8 @@ def _back_group_norm(
     x: Tensor, weight: Tensor, bias: Tensor, grad_out: Tensor, *, groups: int = 3
 ) -> Any:
     n, c, h = x.shape
-    _, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h, groups, _EPS)
+    made = x.contiguous()  # which the kernel wants of its input, in torch 2.11
+    _, mean, rstd = torch.native_group_norm(made, weight, bias, n, c, h, groups, _EPS)
     return decompositions.native_group_norm_backward(
         grad_out, x, mean, rstd, weight, n, c, h, groups, _ALL
     )

@@ -1,0 +1,97 @@
+"""An operator's page in the terminal: read from its file, so never written twice."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from importlib import import_module
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from manual_backprop.judge.draw import axes
+from manual_backprop.op import Op
+from manual_backprop.registry import read_first
+
+
+def docstring(op: Op) -> str:
+    """The whole text at the top of the operator's file."""
+    return inspect.getdoc(import_module(op.forward.__module__)) or ""
+
+
+def what(op: Op) -> str:
+    """What it does, as in "an affine map of the last axis."."""
+    return docstring(op).partition("\n")[0].removeprefix(f"{op.name}: ")
+
+
+def formula(op: Op) -> str:
+    """As in "y = x w + b": the docstring's first indented line, without what stands far right."""
+    line = re.search(r"^ {4}(.*)$", docstring(op), re.MULTILINE)
+    return re.split(r" {3,}", line[1])[0] if line else ""
+
+
+def code(op: Op) -> str:
+    """The operator's file from its type aliases to its last function."""
+    text = inspect.getsource(import_module(op.forward.__module__))
+    text = text[: text.rindex("\nOP = ")]
+    imports = list(re.finditer(r"^(?:from|import) .*\n(?:    .*\n|\)\n)*", text, re.MULTILINE))
+    return text[imports[-1].end() :].strip() if imports else text
+
+
+def show_list(console: Console, ops: Sequence[Op]) -> None:
+    """One row per operator: name, formula, backwards, what to read first."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("operator", "formula", "backwards", "read first"):
+        table.add_column(column, overflow="fold", no_wrap=column == "operator")
+    for op in ops:
+        table.add_row(
+            Text(op.name, "bold"),
+            Text(formula(op)),
+            Text(str(len(op.backwards))),
+            Text(", ".join(read_first(op)) or "-", "dim"),
+        )
+    console.print(table)
+    console.print(
+        "In the order in which one learns them. "
+        "manual-backprop explain NAME shows one whole, manual-backprop verify NAME proves it."
+    )
+
+
+def show_page(console: Console, op: Op) -> None:
+    """Formula, derivation, code, and what each backward saves."""
+    console.print()
+    for line in docstring(op).splitlines():
+        name, colon, rest = line.partition(": ")
+        if colon and name in (op.name, "Read first", "Source"):
+            text = Text(name, "bold").append(f": {rest}", "not bold")
+        else:
+            text = Text(line, "bold" if line == "Derivation" else "")
+        console.print(text, soft_wrap=True)
+    _heading(console, f"{op.forward.__module__.replace('.', '/')}.py")
+    syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+    console.print(syntax.highlight(code(op)), soft_wrap=True)
+    _heading(console, "What the forward has to save for each backward")
+    console.print(_saved(op))
+    _heading(console, "The samples that it is tried on")
+    for name in op.samples:
+        sizes = ", ".join(f"{axis} = {size}" for axis, size in axes(op, name).items())
+        console.print(Text(f"{name:<10}{sizes or 'fixed sizes'}"))
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.rule(Text(text, "bold"), align="left", style="dim")
+
+
+def _saved(op: Op) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for backward in op.backwards:
+        says = (inspect.getdoc(backward) or "").partition("\n")[0]
+        saves = ", ".join(op.saves(backward)) or "nothing"
+        table.add_row(Text(backward.__name__, "bold"), Text(saves), Text(says, "dim"))
+    return table

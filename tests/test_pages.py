@@ -1,0 +1,74 @@
+"""The operator's page and the list of operators: complete, in order, read from the files."""
+
+import inspect
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from manual_backprop.cli import main
+from manual_backprop.op import BadOp
+from manual_backprop.registry import OPS, learning_order, read_first
+from manual_backprop.report import as_page
+from tests.every import every_op
+
+
+@pytest.fixture
+def command():
+    return lambda *words: CliRunner().invoke(main, words)
+
+
+@every_op
+def test_a_page_shows_the_whole_file(op, command):
+    done = command("explain", op.name, "--no-verdict")
+
+    assert done.exit_code == 0, done.output
+    for line in as_page.docstring(op).splitlines():
+        assert line in done.output
+    for function in (op.forward, *op.backwards):
+        assert inspect.getsource(inspect.unwrap(function)).strip() in done.output
+    for backward in op.backwards:
+        saves = ", ".join(op.saves(backward)) or "nothing"
+        assert re.search(rf"^{backward.__name__} +{re.escape(saves)} ", done.output, re.MULTILINE)
+
+
+def test_a_page_ends_in_the_verdict(command):
+    done = command("explain", "tanh")
+    assert done.exit_code == 0
+    assert "all 3 backwards" in done.output
+    assert "float16" in done.output
+
+
+def test_a_backward_leads_to_its_operator(command):
+    page = command("explain", "back_lin_einsum", "--no-verdict")
+    assert page.output == command("explain", "lin", "--no-verdict").output
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(command):
+    done = command("explain", "softmx")
+    assert done.exit_code == 2
+    assert "did you mean softmax?" in done.stderr
+
+
+def test_the_list_has_every_operator_after_what_to_read_first(command):
+    done = command("list")
+    assert done.exit_code == 0
+    order = [op.name for op in learning_order()]
+    assert sorted(order) == sorted(OPS)
+    rows = [line.split()[0] for line in done.output.splitlines() if line.strip()]
+    assert [word for word in rows if word in OPS] == order
+    for name in order:
+        assert all(order.index(first) < order.index(name) for first in read_first(OPS[name]))
+    assert set(read_first(OPS["two_layer"])) >= {"lin", "relu", "mse"}
+
+
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("relo", "\"Read first:\" names 'relo'"), ("two_layer", "runs in a circle: ")],
+)
+def test_a_wrong_line_of_what_to_read_first_is_named(first, said, monkeypatch, command):
+    module = inspect.getmodule(inspect.unwrap(OPS["relu"].forward))
+    monkeypatch.setattr(module, "__doc__", f"{module.__doc__}\nRead first: {first}\n")
+    with pytest.raises(BadOp, match=said):
+        learning_order()
+    assert command("list").exit_code == 2

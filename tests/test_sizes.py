@@ -1,0 +1,92 @@
+"""Promises and values hold at any size, in any dtype and layout; hypothesis draws them."""
+
+import hypothesis
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import dtypes
+from manual_backprop.judge.draw import LAYOUTS, axes
+from manual_backprop.judge.verify import verify
+from manual_backprop.registry import OPS
+from tests.every import every_small_backward
+
+
+def holds_at_drawn_sizes(op, backward, sample, device, seed, names, examples):
+    """Judge at sizes that hypothesis draws; of what fails it shows the smallest."""
+
+    @hypothesis.seed(seed)
+    @settings(max_examples=examples, deadline=None, database=None, print_blob=False)
+    @given(
+        st.fixed_dictionaries({axis: st.integers(0, 9) for axis in axes(op, sample)}),
+        st.sampled_from(names),
+        st.sampled_from(LAYOUTS),
+    )
+    def holds(sizes, dtype, layout):
+        verify(
+            op,
+            backward,
+            samples=[sample],
+            sizes=sizes,
+            dtypes=[getattr(torch, dtype)],
+            devices=[device],
+            seeds=(seed, seed + 1),
+            layouts=[layout],
+            parts=["forward", "values", "promises"],
+        ).raise_if_wrong()
+
+    holds()
+
+
+@every_small_backward
+def test_is_right_and_keeps_its_promises_at_any_size(
+    op, backward, sample, device, seed, pytestconfig
+):
+    holds_at_drawn_sizes(op, backward, sample, device, seed, dtypes(pytestconfig), 12)
+
+
+@pytest.mark.slow
+@every_small_backward
+def test_the_long_form(op, backward, sample, device, seed, pytestconfig):
+    holds_at_drawn_sizes(op, backward, sample, device, seed + 1, dtypes(pytestconfig), 300)
+
+
+def back_lin_one_row(x, w, grad_out):
+    grad_x, grad_w, grad_b = OPS["lin"].backwards[0](x, w, grad_out)
+    return grad_x, grad_w * (2 if w.shape[1] == 1 else 1), grad_b
+
+
+def test_a_backward_that_is_wrong_at_one_size_is_found_and_the_size_named(seed):
+    with pytest.raises(AssertionError) as caught:
+        holds_at_drawn_sizes(
+            OPS["lin"], back_lin_one_row, "rows", "cpu", seed, ["float64"], examples=200
+        )
+    assert "o = 1" in str(caught.value)
+
+
+def test_the_same_seed_draws_the_same_sizes():
+    def drawn(seed):
+        seen = []
+
+        def back_relu_seen(x, grad_out):
+            seen.append(tuple(x.shape))
+            return (x > 0) * grad_out
+
+        holds_at_drawn_sizes(OPS["relu"], back_relu_seen, "rows", "cpu", seed, ["float64"], 10)
+        return seen
+
+    assert drawn(3) == drawn(3) != drawn(4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ({"q": 3}, "no axis 'q'; there are n, i, o"),
+        ({"i": -1}, "the axis 'i' cannot be -1 long"),
+        ({"i": 2.0}, "the axis 'i' cannot be 2.0 long"),
+    ],
+)
+def test_a_size_that_cannot_be_is_refused_with_a_sentence(sizes, said):
+    with pytest.raises(ValueError, match=said):
+        verify(OPS["lin"], samples=["rows"], sizes=sizes)
