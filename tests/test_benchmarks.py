@@ -1,6 +1,7 @@
 """The benchmarks time what is right, write down what they promise, and stay out of a plain run."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")},
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -101,6 +101,10 @@ def test_every_file_derives_what_it_computes(op):
         f"{file_of(op)}: the docstring has no derivation: give it one of four lines under a line "
         '"Derivation", as in manual_backprop/ops/relu.py'
     )
+    assert "\nSource: " in text, (
+        f"{file_of(op)}: the docstring does not say where the formula is from: end it with a line "
+        '"Source: AUTHORS, TITLE (YEAR), SECTION"'
+    )
     for function in (op.forward, *op.backwards):
         assert function.__doc__, (
             f"{file_of(op)}: {function.__name__} has no docstring: write its formula there"
