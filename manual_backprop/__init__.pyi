@@ -9,10 +9,16 @@ from manual_backprop.networks.chain import back_chain as back_chain
 from manual_backprop.networks.chain import back_chain_paths as back_chain_paths
 from manual_backprop.networks.chain import chain as chain
 from manual_backprop.networks.chain import chain_edges as chain_edges
-from manual_backprop.networks.computational_graph import back_computational_graph as back_computational_graph
+from manual_backprop.networks.computational_graph import (
+    back_computational_graph as back_computational_graph,
+)
 from manual_backprop.networks.computational_graph import computational_graph as computational_graph
-from manual_backprop.networks.computational_graph import computational_graph_edges as computational_graph_edges
-from manual_backprop.networks.linear_regression import back_linear_regression as back_linear_regression
+from manual_backprop.networks.computational_graph import (
+    computational_graph_edges as computational_graph_edges,
+)
+from manual_backprop.networks.linear_regression import (
+    back_linear_regression as back_linear_regression,
+)
 from manual_backprop.networks.linear_regression import linear_regression as linear_regression
 from manual_backprop.networks.perceptron import back_perceptron as back_perceptron
 from manual_backprop.networks.perceptron import perceptron as perceptron
