@@ -33,13 +33,46 @@ from manual_backprop.networks.two_layer import back_two_layer_broadcast as back_
 from manual_backprop.networks.two_layer import two_layer as two_layer
 from manual_backprop.op import BadOp as BadOp
 from manual_backprop.op import Op as Op
+from manual_backprop.ops.batch_norm import back_batch_norm as back_batch_norm
+from manual_backprop.ops.batch_norm import back_batch_norm_steps as back_batch_norm_steps
+from manual_backprop.ops.batch_norm import batch_norm as batch_norm
+from manual_backprop.ops.bce import back_bce as back_bce
+from manual_backprop.ops.bce import bce as bce
+from manual_backprop.ops.bce_with_logits import back_bce_with_logits as back_bce_with_logits
+from manual_backprop.ops.bce_with_logits import (
+    back_bce_with_logits_terms as back_bce_with_logits_terms,
+)
+from manual_backprop.ops.bce_with_logits import bce_with_logits as bce_with_logits
+from manual_backprop.ops.cross_entropy import back_cross_entropy as back_cross_entropy
+from manual_backprop.ops.cross_entropy import back_cross_entropy_steps as back_cross_entropy_steps
+from manual_backprop.ops.cross_entropy import (
+    back_three_step_cross_entropy as back_three_step_cross_entropy,
+)
+from manual_backprop.ops.cross_entropy import cross_entropy as cross_entropy
+from manual_backprop.ops.cross_entropy import three_step_cross_entropy as three_step_cross_entropy
+from manual_backprop.ops.cross_entropy_soft import (
+    back_cross_entropy_soft as back_cross_entropy_soft,
+)
+from manual_backprop.ops.cross_entropy_soft import (
+    back_cross_entropy_soft_steps as back_cross_entropy_soft_steps,
+)
+from manual_backprop.ops.cross_entropy_soft import cross_entropy_soft as cross_entropy_soft
 from manual_backprop.ops.lin import back_lin as back_lin
 from manual_backprop.ops.lin import back_lin_broadcast as back_lin_broadcast
 from manual_backprop.ops.lin import back_lin_einsum as back_lin_einsum
 from manual_backprop.ops.lin import lin as lin
+from manual_backprop.ops.log_softmax import back_log_softmax as back_log_softmax
+from manual_backprop.ops.log_softmax import back_log_softmax_ as back_log_softmax_
+from manual_backprop.ops.log_softmax import back_log_softmax_from_x as back_log_softmax_from_x
+from manual_backprop.ops.log_softmax import log_softmax as log_softmax
 from manual_backprop.ops.mse import back_mse as back_mse
 from manual_backprop.ops.mse import back_mse_steps as back_mse_steps
 from manual_backprop.ops.mse import mse as mse
+from manual_backprop.ops.nll import back_nll as back_nll
+from manual_backprop.ops.nll import back_nll_scatter as back_nll_scatter
+from manual_backprop.ops.nll import back_reduce_kept as back_reduce_kept
+from manual_backprop.ops.nll import nll as nll
+from manual_backprop.ops.nll import reduce_kept as reduce_kept
 from manual_backprop.ops.relu import back_relu as back_relu
 from manual_backprop.ops.relu import back_relu_ as back_relu_
 from manual_backprop.ops.relu import back_relu_from_out as back_relu_from_out

@@ -8,6 +8,7 @@ from pathlib import Path
 import manual_backprop
 from manual_backprop.registry import public_functions
 
+LONGEST = 100
 STUB = Path(manual_backprop.__file__).with_name("__init__.pyi")
 
 
@@ -15,7 +16,9 @@ def stub() -> str:
     """The file's text: one re-export per public name."""
     homes = {name: f"manual_backprop.{home}" for name, home in manual_backprop.HOMES.items()}
     homes |= {name: value.__module__ for name, value in public_functions().items()}
-    lines = sorted(f"from {home} import {name} as {name}" for name, home in homes.items())
+    lines = map(
+        _wrapped, sorted(f"from {home} import {name} as {name}" for name, home in homes.items())
+    )
     return "\n".join(
         [
             "# Written by `python -m scripts.make_stub`.",
@@ -26,6 +29,14 @@ def stub() -> str:
             "",
         ]
     )
+
+
+def _wrapped(line: str) -> str:
+    """As the formatter has it."""
+    if len(line) <= LONGEST:
+        return line
+    head, name = line.split(" import ")
+    return f"{head} import (\n    {name},\n)"
 
 
 if __name__ == "__main__":

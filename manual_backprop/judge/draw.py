@@ -30,7 +30,8 @@ class Variant:
         change: what was changed, for people; empty for the sample itself.
         sizes: axis sizes that replace the sample's defaults.
         numbers: "normal", "magnitudes" (±2^k), "ties" (-2 .. 2 with 0 and -0.0), "edge" (0 or as
-            far below as the dtype bears), "repeated" (all indices equal).
+            far below as the dtype bears), "repeated" (all indices equal), "ignored" and "half
+            ignored" (indices equal to the option `ignore_index`, all or every other).
         grad_out: "normal", "tiny", "huge".
         expanded: the first axis holds one value, as behind stride 0.
     """
@@ -79,6 +80,9 @@ def made(op: Op, sample: str) -> Iterator[Variant]:
         ("repeated", "repeated indices"),
     ):
         yield Variant(sample, change, numbers=numbers)
+    if "ignore_index" in op.options:
+        yield Variant(sample, "all targets ignored", numbers="ignored")
+        yield Variant(sample, "every other target ignored", numbers="half ignored")
     yield Variant(sample, "tiny grad_out", grad_out="tiny")
     yield Variant(sample, "huge grad_out", grad_out="huge")
     sizes = axes(op, sample)
@@ -169,7 +173,24 @@ def draw(
         drawn, options = drawn
     if isinstance(drawn, Tensor):
         drawn = (drawn,)
-    return dict(zip(op.arguments, drawn, strict=True)), options
+    inputs = dict(zip(op.arguments, drawn, strict=True))
+    if variant.numbers in ("ignored", "half ignored"):
+        ignored = {**op.options, **options}["ignore_index"]
+        step = 1 if variant.numbers == "ignored" else 2
+        inputs = {
+            name: each(value, lambda t: _ignored(t, ignored, step))
+            for name, value in inputs.items()
+        }
+    return inputs, options
+
+
+def _ignored(value: Tensor, ignored: int, step: int) -> Tensor:
+    """Of a tensor of indices, each `step`-th along the first axis replaced."""
+    if value.is_floating_point() or value.dtype is torch.bool or not value.dim():
+        return value
+    value = value.clone()
+    value[::step] = ignored
+    return value
 
 
 def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) -> Tensor:

@@ -75,9 +75,10 @@ def show_page(console: Console, op: Op) -> None:
     _heading(console, "What the forward has to save for each backward")
     console.print(_saved(op))
     _heading(console, "The samples that it is tried on")
+    width = max(map(len, op.samples)) + 2
     for name in op.samples:
         sizes = ", ".join(f"{axis} = {size}" for axis, size in axes(op, name).items())
-        console.print(Text(f"{name:<10}{sizes or 'fixed sizes'}"))
+        console.print(Text(f"{name:<{width}}{sizes or 'fixed sizes'}"))
 
 
 def _heading(console: Console, text: str) -> None:

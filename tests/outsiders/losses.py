@@ -41,7 +41,8 @@ def _nll(decomposition: str, samples: dict[str, Any]) -> Op:
         ignore_index: int = -100,
         reduction: str = "mean",
     ) -> Any:
-        total_weight = (weight[target] * (target != ignore_index)).sum()
+        kept = target != ignore_index
+        total_weight = (weight[target.where(kept, 0)] * kept).sum()
         return getattr(decompositions, decomposition)(
             grad_out, x, target, weight, _REDUCTIONS[reduction], ignore_index, total_weight
         )
