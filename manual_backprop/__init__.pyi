@@ -10,6 +10,8 @@ from manual_backprop.networks.two_layer import back_two_layer_broadcast as back_
 from manual_backprop.networks.two_layer import two_layer as two_layer
 from manual_backprop.op import BadOp as BadOp
 from manual_backprop.op import Op as Op
+from manual_backprop.ops.add_constant import add_constant as add_constant
+from manual_backprop.ops.add_constant import back_add_constant as back_add_constant
 from manual_backprop.ops.lin import back_lin as back_lin
 from manual_backprop.ops.lin import back_lin_broadcast as back_lin_broadcast
 from manual_backprop.ops.lin import back_lin_einsum as back_lin_einsum
@@ -21,6 +23,9 @@ from manual_backprop.ops.relu import back_relu as back_relu
 from manual_backprop.ops.relu import back_relu_ as back_relu_
 from manual_backprop.ops.relu import back_relu_from_out as back_relu_from_out
 from manual_backprop.ops.relu import relu as relu
+from manual_backprop.ops.shifted_square import back_shifted_square as back_shifted_square
+from manual_backprop.ops.shifted_square import back_shifted_square_steps as back_shifted_square_steps
+from manual_backprop.ops.shifted_square import shifted_square as shifted_square
 from manual_backprop.ops.sigmoid import back_sigmoid as back_sigmoid
 from manual_backprop.ops.sigmoid import back_sigmoid_ as back_sigmoid_
 from manual_backprop.ops.sigmoid import back_sigmoid_from_x as back_sigmoid_from_x
