@@ -24,6 +24,8 @@ from manual_backprop.ops.arctan import back_arctan_hypot as back_arctan_hypot
 from manual_backprop.ops.cos import back_cos as back_cos
 from manual_backprop.ops.cos import back_cos_ as back_cos_
 from manual_backprop.ops.cos import cos as cos
+from manual_backprop.ops.entropy import back_entropy as back_entropy
+from manual_backprop.ops.entropy import entropy as entropy
 from manual_backprop.ops.exp import back_exp as back_exp
 from manual_backprop.ops.exp import back_exp_ as back_exp_
 from manual_backprop.ops.exp import exp as exp
@@ -41,6 +43,9 @@ from manual_backprop.ops.log_base import log_base as log_base
 from manual_backprop.ops.mse import back_mse as back_mse
 from manual_backprop.ops.mse import back_mse_steps as back_mse_steps
 from manual_backprop.ops.mse import mse as mse
+from manual_backprop.ops.norm import back_norm as back_norm
+from manual_backprop.ops.norm import back_norm_from_r as back_norm_from_r
+from manual_backprop.ops.norm import norm as norm
 from manual_backprop.ops.power import back_power as back_power
 from manual_backprop.ops.power import back_power_ as back_power_
 from manual_backprop.ops.power import power as power
