@@ -31,6 +31,8 @@ from manual_backprop.ops.exp import back_exp_ as back_exp_
 from manual_backprop.ops.exp import exp as exp
 from manual_backprop.ops.exp_base import back_exp_base as back_exp_base
 from manual_backprop.ops.exp_base import exp_base as exp_base
+from manual_backprop.ops.himmelblau import back_himmelblau as back_himmelblau
+from manual_backprop.ops.himmelblau import himmelblau as himmelblau
 from manual_backprop.ops.lin import back_lin as back_lin
 from manual_backprop.ops.lin import back_lin_broadcast as back_lin_broadcast
 from manual_backprop.ops.lin import back_lin_einsum as back_lin_einsum
