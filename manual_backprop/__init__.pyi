@@ -56,7 +56,9 @@ from manual_backprop.ops.relu import back_relu_ as back_relu_
 from manual_backprop.ops.relu import back_relu_from_out as back_relu_from_out
 from manual_backprop.ops.relu import relu as relu
 from manual_backprop.ops.shifted_square import back_shifted_square as back_shifted_square
-from manual_backprop.ops.shifted_square import back_shifted_square_steps as back_shifted_square_steps
+from manual_backprop.ops.shifted_square import (
+    back_shifted_square_steps as back_shifted_square_steps,
+)
 from manual_backprop.ops.shifted_square import shifted_square as shifted_square
 from manual_backprop.ops.sigmoid import back_sigmoid as back_sigmoid
 from manual_backprop.ops.sigmoid import back_sigmoid_ as back_sigmoid_

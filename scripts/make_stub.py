@@ -9,6 +9,7 @@ import manual_backprop
 from manual_backprop.registry import public_functions
 
 STUB = Path(manual_backprop.__file__).with_name("__init__.pyi")
+WIDEST = 100  # as ruff formats it, so that formatting does not make the stub stale
 
 
 def stub() -> str:
@@ -16,6 +17,7 @@ def stub() -> str:
     homes = {name: f"manual_backprop.{home}" for name, home in manual_backprop.HOMES.items()}
     homes |= {name: value.__module__ for name, value in public_functions().items()}
     lines = sorted(f"from {home} import {name} as {name}" for name, home in homes.items())
+    lines = [line if len(line) <= WIDEST else _wrapped(line) for line in lines]
     return "\n".join(
         [
             "# Written by `python -m scripts.make_stub`.",
@@ -26,6 +28,11 @@ def stub() -> str:
             "",
         ]
     )
+
+
+def _wrapped(line: str) -> str:
+    start, name = line.split(" import ")
+    return f"{start} import (\n    {name},\n)"
 
 
 if __name__ == "__main__":
