@@ -193,7 +193,7 @@ def _chosen(names: tuple[str, ...]) -> "list[Op]":
             asked.setdefault(owners[name].name, set()).add(name)
         else:
             what, known = ("backward", owners) if name.startswith("back_") else ("operator", OPS)
-            close = get_close_matches(name, known, cutoff=0.4)
+            close = get_close_matches(name, known, cutoff=0.5)
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(OPS)}"
             raise click.BadParameter(f"no {what} {name!r}; {hint}", param_hint="NAME")
     return [

@@ -2,10 +2,11 @@
 
 import math
 
+import pytest
 import torch
 
 from manual_backprop.judge.verify import verify
-from manual_backprop.judge.witnesses import one_sided, slope
+from manual_backprop.judge.witnesses import AGREEMENT, one_sided, slope
 from manual_backprop.op import Op
 from tests.every import every_small_sample
 
@@ -29,6 +30,28 @@ def test_slopes_are_right_to_ten_digits_or_say_so():
         found = slope(line, 1.0)
         assert abs(found.value - right) <= 10 * found.error
         assert found.error < 1e-7
+
+
+@pytest.mark.parametrize("beside", [1e-2, 2.856e-3, 1.615e-3, 5.1e-4])
+def test_slopes_beside_a_pole_claim_no_more_than_they_know(beside):
+    x = math.pi / 2 - beside
+    right = 1 + math.tan(x) ** 2
+    found = slope(lambda t: math.tan(x + t), math.tan(x) + x * right)
+    assert abs(found.value - right) <= max(10 * found.error, AGREEMENT * right)
+
+
+def test_steep_slopes_raise_no_alarm():
+    def tan(x):
+        return x.tan()
+
+    op = Op(
+        forward=tan,
+        backwards=(lambda x, grad_out: grad_out / x.cos().square(),),
+        samples={"by a pole": lambda rand, n=11: (math.pi / 2 - 1e-3 * rand(n).abs(),)},
+        wrt=("x",),
+        oracle=torch.tan,
+    )
+    verify(op, dtypes=[torch.float64], seeds=range(9), parts=["slopes"]).raise_if_wrong()
 
 
 def test_a_step_has_no_slope():

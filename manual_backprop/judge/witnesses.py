@@ -8,7 +8,8 @@ Slopes are 5-point differences whose step is chosen from the function itself. Wi
 
 (Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988; the choice of
 step as in FiniteDifferences.jl). A kink between the five points makes
-D(h) and D(h/2) disagree by more than their errors; then h is halved until they agree.
+D(h) and D(h/2) disagree by more than their errors; then h is halved until they agree. Beside a pole
+they agree less well than they claim, so the error is no less than what is between them.
 """
 
 from collections.abc import Callable, Sequence
@@ -79,8 +80,10 @@ def slope(line: Callable[[float], float], scale: float) -> Slope:
     for _ in range(HALVINGS):
         h /= 2
         fine = _five_point(line, h, rounding, bend)
-        if abs(coarse.value - fine.value) <= 10 * (coarse.error + fine.error):
-            return coarse if coarse.error <= fine.error else fine
+        apart = abs(coarse.value - fine.value)
+        if apart <= 10 * (coarse.error + fine.error):
+            better = coarse if coarse.error <= fine.error else fine
+            return Slope(better.value, max(better.error, apart))
         coarse = fine
     return Slope(coarse.value, float("inf"))
 
@@ -174,8 +177,9 @@ def disagreement(
         judged = False
         for direction in _directions(x, generator):
             line = loss_along(forward, inputs, place, direction, grad_out)
+            moved = float((x * grad)[direction != 0].abs().sum())  # x + t is rounded too
             try:
-                found = slope(line, size)
+                found = slope(line, size + moved)
             except RuntimeError:  # beside the point lies another shape, or nothing
                 continue
             allowed = max(AGREEMENT * float(grad.norm()), 10 * found.error)

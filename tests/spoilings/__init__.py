@@ -3,7 +3,7 @@
 import torch
 from torch.utils._pytree import tree_leaves
 
-from manual_backprop.judge.draw import Variant, axes
+from manual_backprop.judge.draw import Rand, Variant, axes, draw
 from manual_backprop.judge.point import point
 from tests.spoilings.given import (
     absolute,
@@ -51,16 +51,19 @@ ALWAYS = {
     none: {"not-a-tensor"},
     nan_in_one_entry: {"nan"},
     long_row_unfinished: VALUES,
-    writes_an_input: {"mutates"},
     absolute: {"not-linear"} | VALUES,
     squared: {"not-linear"} | VALUES,
     clipped: {"not-linear"} | VALUES,
     thresholded: {"not-linear"} | VALUES,
     normalised: {"not-linear", "zero", "ignores-grad-out"} | VALUES,
     ignored: {"ignores-grad-out"} | VALUES,
-    remembers_the_inputs_by_shape: {"stateful"} | VALUES,
     returns_the_last_result: {"stateful", "not-linear"} | VALUES,
     accumulates: {"stateful", "not-linear"} | VALUES,
+}
+OF_INPUTS = {
+    writes_an_input: {"mutates"},
+    remembers_the_inputs_by_shape: {"stateful"} | VALUES,
+    remembers_the_inputs_by_identity: {"stateful"},
     inputs_taken_for_contiguous: {"layout"},
 }
 NOT_IN_PLACE = {
@@ -71,25 +74,26 @@ NOT_IN_PLACE = {
 }
 
 
-def _reaches_eight(op, sample):
-    """Whether a number above 8 is ever met: not where all are probabilities."""
-    wide = point(op, Variant(sample, "wide", numbers="magnitudes"), torch.float64, 0)
-    return any((value.abs() > 8).any() for value in tree_leaves(wide.inputs))
-
-
 def spoilings(op, backward, sample):
     """Every spoiling that changes what this backward does on this sample or what is made of it."""
     chosen = dict(ALWAYS)
+    saved = op.saves(backward)
     if not backward.__name__.endswith("_"):
         chosen |= NOT_IN_PLACE
-    if not any(name in op.wrt or name == "out" for name in op.saves(backward)):
+    if not any(name in op.wrt or name == "out" for name in saved):
         chosen.pop(returns_an_input, None)
     if not point(op, Variant(sample), torch.float64, 0).grad_out.dim():  # a number has no layout
         chosen.pop(grad_out_taken_for_contiguous, None)
-    if op.saves(backward):
-        chosen[remembers_the_inputs_by_identity] = {"stateful"}
-    if set(op.saves(backward)) & set(op.arguments) and _reaches_eight(op, sample):
+    if saved:
+        chosen |= OF_INPUTS
+    if _reaches(8, op, sample, set(saved) & set(op.arguments)):
         chosen[right_only_below_eight] = VALUES
     if len(axes(op, sample)) >= 2 and op.name != "mse":  # mse's gradient is a column
         chosen[transposed_where_square] = VALUES
     return chosen
+
+
+def _reaches(size, op, sample, names):
+    """Whether an argument grows beyond `size`; a sample may keep to a domain such as [-1, 1]."""
+    inputs, _ = draw(op, Variant(sample), Rand(0, torch.float64, "magnitudes"))
+    return any((t.abs() > size).any() for name in names for t in tree_leaves(inputs[name]))
