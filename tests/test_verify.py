@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from manual_backprop.judge.draw import Rand, draw_grad_out
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import BadOp
 from manual_backprop.registry import OPS
@@ -61,6 +62,12 @@ def test_where_only_rounding_is_left_closeness_is_not_relative_to_it():
     verdict = verify(OPS["batch_norm"], dtypes=[torch.float64], layouts=["expanded"])
     assert verdict.ok
     assert all(tally.allowed < 2.0**-30 for tally in verdict.tallies.values())
+
+
+def test_the_grad_out_of_a_loss_is_never_next_to_nothing(dtype):
+    for seed in range(100):
+        one = draw_grad_out(torch.Size([]), dtype, "normal", Rand(seed, dtype))
+        assert 1.5 <= one.abs() <= 8
 
 
 def test_judges_whatever_way_tf32_was_switched():

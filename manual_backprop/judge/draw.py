@@ -196,11 +196,14 @@ def _ignored(value: Tensor, ignored: int, step: int) -> Tensor:
 def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) -> Tensor:
     """A grad_out of the output's shape, random and not uniform.
 
-    With a grad_out of ones, softmax's true gradient is 0.
+    With a grad_out of ones, softmax's true gradient is 0. A single number is kept off 0 and 1: near
+    0, all that is wrong with a loss's gradient is small.
     """
     tiny, huge = _GRAD_OUT_SCALE.get(dtype, (2.0**-30, 2.0**30))
     scale = {"normal": 1.0, "tiny": tiny, "huge": huge}[kind]
     normal = torch.randn(shape, generator=rand.generator, dtype=torch.float64)
+    if normal.numel() == 1:
+        normal += 1.5 * normal.sign()
     return (normal * scale).to(dtype)
 
 
