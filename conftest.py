@@ -19,6 +19,8 @@ def _timing(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not _timing(config):
+        _refuse_what_only_timing_does(config)
     if _timing(config):
         config.option.randomly_reorganize = False  # opponents are timed one after the other
     else:
@@ -27,6 +29,13 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(report).parent.mkdir(parents=True, exist_ok=True)  # else it fails after all is timed
     devices(config)  # what is not there ends the run now, and not once a file
     dtypes(config)
+
+
+def _refuse_what_only_timing_does(config: pytest.Config) -> None:
+    for name in ("json", "save", "autosave", "compare", "compare_fail", "histogram"):
+        if config.getoption(f"benchmark_{name}", None):
+            option = f"--benchmark-{name.replace('_', '-')}"
+            raise pytest.UsageError(f"{option} needs --benchmark-only: nothing is timed without it")
 
 
 def _check_shapes_in_one_thread(config: pytest.Config) -> None:
@@ -45,12 +54,12 @@ def devices(config: pytest.Config) -> list[str]:
     asked = config.getoption("--device")
     if asked == "all":
         return list(available_devices())
-    for device in asked.split(","):
+    for device in dict.fromkeys(asked.split(",")):
         try:
             check_device(device)
         except ValueError as error:
             raise pytest.UsageError(f"--device: {error}") from error
-    return asked.split(",")
+    return list(dict.fromkeys(asked.split(",")))
 
 
 def dtypes(config: pytest.Config) -> list[str]:
@@ -60,7 +69,7 @@ def dtypes(config: pytest.Config) -> list[str]:
     for dtype in asked:
         if dtype not in DTYPES:
             raise pytest.UsageError(f"--dtype: no {dtype!r}; there are {', '.join(DTYPES)}")
-    return list(asked)
+    return list(dict.fromkeys(asked))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

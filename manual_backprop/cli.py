@@ -1,6 +1,9 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
+import io
+import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -39,7 +42,25 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return DTYPES if "all" in names else names
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Answers with a sentence where standard output cannot take what is said."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+                stream.reconfigure(encoding="utf-8", errors="replace")
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename or isinstance(error, BrokenPipeError):
+                raise
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise _WrongFile(f"cannot write to standard output: {error.strerror}") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="manual-backprop", message="%(prog)s %(version)s")
 def main() -> None:
     """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
@@ -102,12 +123,12 @@ def verify(
     from manual_backprop.report import as_json, as_table
 
     chosen = _chosen(names)
-    devices = available_devices() if "all" in devices else devices
-    for name in devices:
+    for name in (name for name in devices if name != "all"):
         try:
             check_device(name)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--device") from error
+    devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     console = as_table.Report(stderr=str(json_file) == "-", highlight=False)
@@ -130,7 +151,7 @@ def verify(
 
 
 @main.command()
-@click.argument("operator", metavar="OP")
+@click.argument("operator", metavar="NAME")
 @click.option(
     "--verdict/--no-verdict",
     default=True,
@@ -140,7 +161,7 @@ def verify(
 def explain(operator: str, *, verdict: bool) -> None:
     """Show one operator whole: formula, derivation, code, what each backward saves, verdict.
 
-    OP is an operator or one of its backwards.
+    NAME is an operator or one of its backwards.
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
     from manual_backprop.report import as_page, as_table
@@ -154,7 +175,7 @@ def explain(operator: str, *, verdict: bool) -> None:
 
     torch.set_num_threads(1)
     console.print()
-    console.rule("[bold]verdict[/]", align="left", style="dim")
+    console.rule("[bold]Verdict[/]", align="left", style="dim")
     verdicts = _judged([op], ("cpu",), DTYPES, 0, console)
     as_table.show(console, verdicts, DTYPES)
     raise SystemExit(0 if verdicts[0].ok else 1)

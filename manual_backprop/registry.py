@@ -1,7 +1,7 @@
 """The registry is a folder listing: each file of `ops/` and `networks/` ends in `OP = Op(...)`."""
 
 import re
-from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -73,16 +73,20 @@ def learning_order() -> list[Op]:
     """All operators, each after those to read first; networks after operators of the same depth.
 
     Raises:
-        BadOp: "Read first:" runs in a circle, or names what is no operator.
+        BadOp: what to read first runs in a circle, or is no operator.
     """
+    graph = TopologicalSorter({name: read_first(op) for name, op in OPS.items()})
+    try:
+        graph.prepare()
+    except CycleError as error:
+        raise BadOp(f"what to read first runs in a circle: {' -> '.join(error.args[1])}") from error
+    order: list[Op] = []
+    while graph.is_active():
+        ready = graph.get_ready()
+        order += sorted((OPS[name] for name in ready), key=lambda op: (_is_network(op), op.name))
+        graph.done(*ready)
+    return order
 
-    @cache
-    def depth(name: str, *above: str) -> int:
-        if name in above:
-            raise BadOp(f'"Read first:" runs in a circle: {" -> ".join((*above, name))}')
-        return max((1 + depth(other, *above, name) for other in read_first(OPS[name])), default=0)
 
-    def place(op: Op) -> tuple[int, bool, str]:
-        return depth(op.name), op.forward.__module__.startswith("manual_backprop.networks"), op.name
-
-    return sorted(OPS.values(), key=place)
+def _is_network(op: Op) -> bool:
+    return bool(op.forward.__module__.startswith(manual_backprop.networks.__name__))

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from manual_backprop import rounding_budget
-from tests.benchmarks.measure import Work, peak_extra_bytes, timed
+from tests.benchmarks import measure
+from tests.benchmarks.measure import ROWS, Work, peak_extra_bytes, timed
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,7 +20,12 @@ ROOT = Path(__file__).parents[1]
 def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
     file, pictures = tmp_path / "report.json", tmp_path / "pictures/time"
     written = f"--benchmark-json={file}", f"--benchmark-histogram={pictures}"
-    quick = "--benchmark-max-time=0.01", "--benchmark-min-rounds=1", "-k", "small"
+    quick = (
+        "--benchmark-max-time=0.01",
+        "--benchmark-min-rounds=1",
+        "-k",
+        "small or softmax and product",
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/benchmarks", "--benchmark-only", *written, *quick],
         cwd=ROOT,
@@ -30,7 +37,7 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     cases = json.loads(file.read_text("utf-8"))["benchmarks"]
-    assert {case["group"].split()[0] for case in cases} == {"lin", "two_layer"}
+    assert {case["group"].split()[0] for case in cases} == {"lin", "softmax", "two_layer"}
     for case in cases:
         info = case["extra_info"]
         assert info["flops"] > 0
@@ -44,22 +51,74 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
     assert "x autograd" in done.stdout
 
 
-def test_a_plain_run_calls_each_once_and_times_nothing(pytestconfig):
-    assert pytestconfig.getoption("benchmark_disable")
+class Benchmark:
+    """Stands for the fixture."""
+
+    def __init__(self, *, enabled):
+        self.enabled = enabled
+        self.extra_info = {}
+        self.stats = SimpleNamespace(stats=SimpleNamespace(median=1.0))
+        self.timed = []
+
+    def __call__(self, call):
+        self.timed.append(call)
+        return call()
 
 
-def test_what_is_wrong_is_not_timed():
-    class Benchmark:
-        enabled = True
+@pytest.fixture
+def doubling():
+    """What is said of a function that doubles five numbers."""
+    truth = rounding_budget(lambda x: 2 * x, (torch.ones(5),), torch.float32)
+    return {"group": "", "how": "", "device": "cpu", "truth": truth, "work": Work(5, 40)}
 
-        def __call__(self, _call):
-            raise RuntimeError("timed")
 
-    x = torch.ones(5)
-    truth = rounding_budget(lambda x: 2 * x, (x,), torch.float32)
-    rest = {"group": "", "how": "", "device": "cpu", "truth": truth, "work": Work(5, 40)}
+def test_a_plain_run_calls_each_once_and_times_nothing(doubling):
+    benchmark, calls, rows = Benchmark(enabled=False), [], len(ROWS)
+
+    def double():
+        calls.append(1)
+        return 2 * torch.ones(5)
+
+    timed(benchmark, double, **doubling)
+    assert len(calls) == 1
+    assert not benchmark.extra_info
+    assert len(ROWS) == rows
+
+
+def test_what_is_wrong_is_not_timed(doubling):
+    benchmark = Benchmark(enabled=True)
     with pytest.raises(AssertionError, match="a gradient is wrong, so it is not timed"):
-        timed(Benchmark(), lambda: 3 * x, **rest)
+        timed(benchmark, lambda: 3 * torch.ones(5), **doubling)
+    assert not benchmark.timed
+
+
+@pytest.mark.parametrize("gpu", ["cuda", "cuda:1"])
+def test_the_time_on_a_gpu_includes_the_work(gpu, doubling, monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    monkeypatch.setattr(torch.cuda, "get_device_name", str)
+    monkeypatch.setattr(measure, "peak_extra_bytes", lambda *_: 0)
+    monkeypatch.setattr(measure, "ROWS", [])
+    benchmark = Benchmark(enabled=True)
+    timed(benchmark, lambda: 2 * torch.ones(5), **{**doubling, "device": gpu})
+    assert waited == [gpu]
+
+
+def test_a_device_that_cannot_be_waited_for_is_refused(doubling):
+    with pytest.raises(ValueError, match="how to wait for meta; give cpu or cuda"):
+        timed(Benchmark(enabled=True), lambda: None, **{**doubling, "device": "meta"})
+
+
+def test_what_only_timing_writes_is_refused_without_it():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/benchmarks", "--benchmark-compare-fail=min:5%"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4
+    assert "--benchmark-compare-fail needs --benchmark-only" in done.stderr
 
 
 def test_peak_memory_is_exact():

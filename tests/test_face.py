@@ -22,7 +22,12 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = [f for f in ROOT.iterdir() if f.name == ".github" or not f.name.startswith(".")]
 PAGES = [*ROOT.glob("*.md"), *(page for f in FOLDERS if f.is_dir() for page in f.rglob("*.md"))]
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
-UV_OPTIONS = {"--isolated": 0, "--python": 1, "--resolution": 1}  # and how many words follow each
+UV_OPTIONS = {
+    "--isolated": 0,
+    "--only-group": 1,
+    "--python": 1,
+    "--resolution": 1,
+}  # and how many words follow each
 SHORT = {"-k", "-m", "-n", "-q", "-x"}
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-pytest.importorskip("ensurepip", reason="this Python cannot make an environment with pip in it")
 
 
 def run(*command, cwd):
@@ -41,6 +40,7 @@ def built(tmp_path_factory):
 @pytest.fixture(scope="module")
 def elsewhere(built, tmp_path_factory):
     """A fresh environment with the wheel in it; torch and the rest it borrows from this one."""
+    pytest.importorskip("ensurepip", reason="this Python cannot make an environment with pip in it")
     folder = tmp_path_factory.mktemp("elsewhere")
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     binaries = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
@@ -82,7 +82,8 @@ def test_the_sdist_holds_all_that_its_tests_need(built):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"README.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", "conftest.py"} <= names
-    here = [*(ROOT / "tests").glob("*.py"), *(ROOT / "data/MNIST/raw").iterdir()]
+    here = [*(ROOT / "data/MNIST/raw").iterdir(), ROOT / "data/articles.json"]
+    here += [file for folder in ("tests", "scripts") for file in (ROOT / folder).rglob("*.py")]
     assert {file.relative_to(ROOT).as_posix() for file in here} <= names
 
 

@@ -1,7 +1,11 @@
 """The operator's page and the list of operators: complete, in order, read from the files."""
 
 import inspect
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +15,8 @@ from manual_backprop.op import BadOp
 from manual_backprop.registry import OPS, learning_order, read_first
 from manual_backprop.report import as_page
 from tests.every import every_op
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -24,7 +30,9 @@ def test_a_page_shows_the_whole_file(op, command):
 
     assert done.exit_code == 0, done.output
     for line in as_page.docstring(op).splitlines():
-        assert line in done.output
+        assert line in done.output or line.startswith("Read first: ")
+    for name in read_first(op):
+        assert re.search(rf"^Read first: .*\b{name}\b", done.output, re.MULTILINE)
     for function in (op.forward, *op.backwards):
         assert inspect.getsource(inspect.unwrap(function)).strip() in done.output
     for backward in op.backwards:
@@ -72,3 +80,36 @@ def test_a_wrong_line_of_what_to_read_first_is_named(first, said, monkeypatch, c
     with pytest.raises(BadOp, match=said):
         learning_order()
     assert command("list").exit_code == 2
+
+
+def test_an_annotated_op_is_shown_as_well(monkeypatch, command):
+    text = inspect.getsource(inspect.getmodule(inspect.unwrap(OPS["relu"].forward)))
+    monkeypatch.setattr(inspect, "getsource", lambda _: text.replace("OP = Op(", "OP: Op = Op("))
+    assert as_page.code(OPS["relu"]).endswith("return grad_out.masked_fill_(x <= 0, 0.0)")
+
+
+def test_pages_can_be_written_where_the_encoding_lacks_letters():
+    done = subprocess.run(
+        [sys.executable, "-m", "manual_backprop", "explain", "lin", "--no-verdict"],
+        capture_output=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "x̄ = ȳ wᵀ" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_cannot_be_written_is_exit_2_and_a_sentence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "manual_backprop", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "Error: cannot write to standard output: No space left on device\n"

@@ -12,6 +12,8 @@ from manual_backprop.judge.verify import verify
 from manual_backprop.registry import OPS
 from tests.every import every_small_backward
 
+EXAMPLES = 8  # of sizes from 0 to 9; and every axis is 0 and 1 in any case
+
 
 def least(op, sample, axis):
     """0, or 1 where nothing can be drawn at 0: no class has an index below 0."""
@@ -25,12 +27,15 @@ def least(op, sample, axis):
 def holds_at_drawn_sizes(op, backward, sample, device, seed, names, examples):
     """Judge at sizes that hypothesis draws; of what fails it shows the smallest."""
 
+    own = axes(op, sample)
+    smallest = {axis: least(op, sample, axis) for axis in own}
+    edges = [{**own, axis: size} for axis in own for size in (smallest[axis], 1)]
+    edges += [smallest, dict.fromkeys(own, 1)]
+
     @hypothesis.seed(seed)
     @settings(max_examples=examples, deadline=None, database=None, print_blob=False)
     @given(
-        st.fixed_dictionaries(
-            {axis: st.integers(least(op, sample, axis), 9) for axis in axes(op, sample)}
-        ),
+        st.fixed_dictionaries({axis: st.integers(smallest[axis], 9) for axis in own}),
         st.sampled_from(names),
         st.sampled_from(LAYOUTS),
     )
@@ -47,6 +52,9 @@ def holds_at_drawn_sizes(op, backward, sample, device, seed, names, examples):
             parts=["forward", "values", "promises"],
         ).raise_if_wrong()
 
+    for place, sizes in enumerate(edges):  # drawn by chance alone, some would be missed
+        dtype, layout = names[place % len(names)], LAYOUTS[place % len(LAYOUTS)]
+        holds = hypothesis.example(sizes, dtype, layout)(holds)
     holds()
 
 
@@ -54,7 +62,7 @@ def holds_at_drawn_sizes(op, backward, sample, device, seed, names, examples):
 def test_is_right_and_keeps_its_promises_at_any_size(
     op, backward, sample, device, seed, pytestconfig
 ):
-    holds_at_drawn_sizes(op, backward, sample, device, seed, dtypes(pytestconfig), 12)
+    holds_at_drawn_sizes(op, backward, sample, device, seed, dtypes(pytestconfig), EXAMPLES)
 
 
 @pytest.mark.slow
@@ -63,17 +71,16 @@ def test_the_long_form(op, backward, sample, device, seed, pytestconfig):
     holds_at_drawn_sizes(op, backward, sample, device, seed + 1, dtypes(pytestconfig), 300)
 
 
-def back_lin_one_row(x, w, grad_out):
-    grad_x, grad_w, grad_b = OPS["lin"].backwards[0](x, w, grad_out)
-    return grad_x, grad_w * (2 if w.shape[1] == 1 else 1), grad_b
+@pytest.mark.parametrize("axis", ["n", "i", "o"])
+def test_a_backward_that_is_wrong_at_size_1_of_one_axis_is_found_and_named(axis, seed):
+    def back_lin_wrong(x, w, grad_out):
+        one = {"n": x.shape[0], "i": x.shape[1], "o": w.shape[1]}[axis] == 1
+        grad_x, grad_w, grad_b = OPS["lin"].backwards[0](x, w, grad_out)
+        return grad_x, grad_w * (2 if one else 1), grad_b
 
-
-def test_a_backward_that_is_wrong_at_one_size_is_found_and_the_size_named(seed):
     with pytest.raises(AssertionError) as caught:
-        holds_at_drawn_sizes(
-            OPS["lin"], back_lin_one_row, "rows", "cpu", seed, ["float64"], examples=200
-        )
-    assert "o = 1" in str(caught.value)
+        holds_at_drawn_sizes(OPS["lin"], back_lin_wrong, "rows", "cpu", seed, ["float64"], EXAMPLES)
+    assert f"{axis} = 1" in str(caught.value)
 
 
 def test_the_same_seed_draws_the_same_sizes():

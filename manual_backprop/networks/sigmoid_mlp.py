@@ -88,9 +88,9 @@ OP = Op(
             (rand(i, h), rand(h, o)),
             rand(n, o),
         ),
-        "four layers": lambda rand, n=3, i=7, h=5, j=11, k=13, o=17: (
+        "three layers": lambda rand, n=3, i=7, h=5, j=11, o=13: (
             rand(n, i),
-            (rand(i, h), rand(h, j), rand(j, k), rand(k, o)),
+            (rand(i, h), rand(h, j), rand(j, o)),
             rand(n, o),
         ),
     },

@@ -1,5 +1,6 @@
 """An operator's page in the terminal: read from its file, so never written twice."""
 
+import ast
 import inspect
 import re
 from collections.abc import Sequence
@@ -35,9 +36,16 @@ def formula(op: Op) -> str:
 def code(op: Op) -> str:
     """The operator's file from its type aliases to its last function."""
     text = inspect.getsource(import_module(op.forward.__module__))
-    text = text[: text.rindex("\nOP = ")]
-    imports = list(re.finditer(r"^(?:from|import) .*\n(?:    .*\n|\)\n)*", text, re.MULTILINE))
-    return text[imports[-1].end() :].strip() if imports else text
+    first, *statements = ast.parse(text).body  # the docstring comes first
+    imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
+    end = next(
+        node
+        for node in statements
+        for target in getattr(node, "targets", [getattr(node, "target", None)])
+        if isinstance(target, ast.Name) and target.id == "OP"
+    )
+    begin = max((node.end_lineno or 0 for node in (first, *imports)), default=0)
+    return "\n".join(text.splitlines()[begin : end.lineno - 1]).strip()
 
 
 def show_list(console: Console, ops: Sequence[Op]) -> None:
@@ -62,9 +70,12 @@ def show_list(console: Console, ops: Sequence[Op]) -> None:
 def show_page(console: Console, op: Op) -> None:
     """Formula, derivation, code, and what each backward saves."""
     console.print()
-    for line in docstring(op).splitlines():
+    text_of_file = re.sub(r"^Read first: .*\n", "", docstring(op), flags=re.MULTILINE)
+    for line in text_of_file.splitlines():
         name, colon, rest = line.partition(": ")
-        if colon and name in (op.name, "Read first", "Source"):
+        if name == "Source" and (names := read_first(op)):
+            console.print(Text("Read first", "bold").append(f": {', '.join(names)}", "not bold"))
+        if colon and name in (op.name, "Source"):
             text = Text(name, "bold").append(f": {rest}", "not bold")
         else:
             text = Text(line, "bold" if line == "Derivation" else "")

@@ -24,7 +24,7 @@ class Report(Console):
     """
 
     def on_broken_pipe(self) -> None:
-        """Go on in silence."""
+        """Go on in silence; rich calls this since 13.8."""
         self.quiet = True
         nobody_reads(self.file)
 

@@ -16,7 +16,7 @@ class Work:
     """What the formula asks for, however it is computed.
 
     Attributes:
-        flops: additions and multiplications.
+        flops: additions and multiplications; of matrix products alone, where there are any.
         least_bytes: every operand read once, every result written once.
     """
 
@@ -48,6 +48,9 @@ def timed(
     work: Work,
 ) -> None:
     """Time `call` once its result is right; a speed is never told of a wrong one."""
+    kind = torch.device(device).type
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"benchmarks do not know how to wait for {device}; give cpu or cuda")
     # pytest-benchmark calibrates on its first call, so the check warms it up as well
     results = call() if benchmark.enabled else benchmark(call)
     results = (results,) if isinstance(results, Tensor) else results
@@ -61,20 +64,20 @@ def timed(
         **_closest(results, truth),
         "peak_extra_bytes": peak_extra_bytes(call, device),
         "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "device": torch.cuda.get_device_name(device) if kind == "cuda" else device,
         "torch": str(torch.__version__),
     }
     del results
-    benchmark(synchronised(call) if device == "cuda" else call)
+    benchmark(synchronised(call, device) if kind == "cuda" else call)
     ROWS.append(Row(benchmark.group, how, benchmark.stats.stats.median, benchmark.extra_info))
 
 
-def synchronised(call: Callable[[], object]) -> Callable[[], None]:
+def synchronised(call: Callable[[], object], device: str) -> Callable[[], None]:
     """`call`, which ends when the device has done its work."""
 
     def until_done() -> None:
         call()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
 
     return until_done
 
@@ -85,13 +88,13 @@ def peak_extra_bytes(call: Callable[[], object], device: str) -> int:
     On the CPU this is the running sum of the allocator's events: exact, and the same each time.
     Scratch memory that a BLAS library keeps for itself is not in it.
     """
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         call()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
     cpu = [ProfilerActivity.CPU]
     with profile(activities=cpu, profile_memory=True, acc_events=True) as seen:  # else 2.11 warns
         call()

@@ -54,5 +54,5 @@ def test_lin(benchmark, device, size, how):
         how=how,
         device=device,
         truth=truth,
-        work=Work(flops=4 * n * i * o + n * o, least_bytes=4 * (2 * (n * i + i * o) + n * o + o)),
+        work=Work(flops=4 * n * i * o, least_bytes=4 * (2 * (n * i + i * o) + n * o + o)),
     )

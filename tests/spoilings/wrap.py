@@ -8,6 +8,7 @@ import inspect
 from functools import wraps
 
 import torch
+from torch.utils._pytree import tree_map
 
 
 def wrapper(change):
@@ -42,10 +43,7 @@ def on_result(change):
 
     @wraps(change)
     def changed(call, arguments, op):
-        result = call(arguments)
-        many = isinstance(result, tuple)
-        results = [g if g is None else change(g) for g in (result if many else (result,))]
-        return tuple(results) if many else results[0]
+        return tree_map(lambda g: g if g is None else change(g), call(arguments))
 
     return wrapper(changed)
 
