@@ -27,7 +27,16 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
         "small or softmax and product",
     )
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/benchmarks", "--benchmark-only", *written, *quick],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "tests/benchmarks",
+            "--benchmark-only",
+            *written,
+            *quick,
+            *some,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -63,7 +63,7 @@ def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, d
         if verdict.ok:
             missed.append(spoil.__name__)
     network_in_few_digits = is_network(op) and dtype in (torch.bfloat16, torch.float16)
-    assert len(missed) <= network_in_few_digits, missed
+    assert len(missed) <= (len(op.wrt) // 3 if network_in_few_digits else 0), missed
 
 
 @every_article

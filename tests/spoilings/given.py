@@ -1,6 +1,7 @@
 """Spoilings of what is given: written to, returned, misread."""
 
 import torch
+from torch.utils._pytree import tree_map
 
 from tests.spoilings.wrap import inputs, on_grad_out, wrapper
 
@@ -24,10 +25,8 @@ def writes_grad_out(call, arguments, op):
 @wrapper
 def returns_an_input(call, arguments, op):
     result = call(arguments)
-    results = result if isinstance(result, tuple) else (result,)
     given = inputs(arguments).values()
-    swapped = [next((t.view_as(t) for t in given if t.shape == g.shape), g) for g in results]
-    return tuple(swapped) if isinstance(result, tuple) else swapped[0]
+    return tree_map(lambda g: next((t.view_as(t) for t in given if t.shape == g.shape), g), result)
 
 
 @on_grad_out
