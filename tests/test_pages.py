@@ -55,7 +55,7 @@ def test_a_backward_leads_to_its_operator(command):
 def test_an_unknown_name_is_answered_with_the_nearest(command):
     done = command("explain", "softmx")
     assert done.exit_code == 2
-    assert "did you mean softmax?" in done.stderr
+    assert "did you mean softmax" in done.stderr
 
 
 def test_the_list_has_every_operator_after_what_to_read_first(command):
