@@ -20,12 +20,8 @@ ROOT = Path(__file__).parents[1]
 def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
     file, pictures = tmp_path / "report.json", tmp_path / "pictures/time"
     written = f"--benchmark-json={file}", f"--benchmark-histogram={pictures}"
-    quick = (
-        "--benchmark-max-time=0.01",
-        "--benchmark-min-rounds=1",
-        "-k",
-        "small or softmax and product",
-    )
+    quick = "--benchmark-max-time=0.01", "--benchmark-min-rounds=1"
+    some = "-k", "small or softmax and product"
     done = subprocess.run(
         [
             sys.executable,
@@ -46,7 +42,7 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     cases = json.loads(file.read_text("utf-8"))["benchmarks"]
-    assert {case["group"].split()[0] for case in cases} == {"lin", "softmax", "two_layer"}
+    assert {case["group"].split()[0] for case in cases} >= {"lin", "softmax", "two_layer"}
     for case in cases:
         info = case["extra_info"]
         assert info["flops"] > 0
