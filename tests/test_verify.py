@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from manual_backprop.judge.draw import Rand, draw_grad_out
+from manual_backprop.judge.draw import Rand, axes, draw_grad_out
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import BadOp
 from manual_backprop.registry import OPS
+from tests.every import every_op
 from tests.squares import op, square
 
 
@@ -99,3 +100,14 @@ def test_a_wrong_gradient_can_be_raised():
     with pytest.raises(WrongGradient, match="back_square_none"):
         verify(op(), back_square_none).raise_if_wrong()
     assert issubclass(WrongGradient, AssertionError)
+
+
+@every_op
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_batch_of_no_row_and_of_one_is_right_without_complaint(op, n):
+    if not any("n" in axes(op, sample) for sample in op.samples):
+        pytest.skip("has no batch")
+    parts = ("forward", "slopes", "values", "promises")
+    verdict = verify(op, sizes={"n": n}, dtypes=torch.float64, parts=parts)
+    assert verdict.ok, str(verdict)
+    assert not verdict.notes, str(verdict)

@@ -12,6 +12,7 @@ D(h) and D(h/2) disagree by more than their errors; then h is halved until they 
 they agree less well than they claim, so the error is no less than what is between them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -75,6 +76,8 @@ def slope(line: Callable[[float], float], scale: float) -> Slope:
     stencil = (-0.5, 2, -2.5, 0, 2.5, -2, 0.5)
     bend = abs(sum(c * y for c, y in zip(stencil, samples, strict=True))) / wide**5  # L⁽⁵⁾
     bend = max(bend, rounding / wide**5)
+    if not bend:  # flat, and to the bit: of an empty batch, say
+        return Slope(0.0, 0.0)
     h = min((1.5 * rounding / (4 / 30 * bend)) ** 0.2, wide)
     coarse = _five_point(line, h, rounding, bend)
     for _ in range(HALVINGS):
@@ -170,6 +173,8 @@ def disagreement(
     """
     silent: list[int] = []
     size = float((forward(*inputs) * grad_out).abs().sum())
+    if math.isnan(size):  # the mean of no rows, which has no slopes
+        return None, silent
     for place, grad in zip(wrt, grads, strict=True):
         x = inputs[place]
         if x.numel() == 0:
