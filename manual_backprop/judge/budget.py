@@ -19,6 +19,8 @@ scripts.budgets` compares this budget with a simpler one.
 Large inputs get one run, and then no D_i is less than the root mean square of all. Where rounding
 may carry a number across a kink, further runs put it on either side, and what that moves, which
 does not shrink with u, joins the spread; the second bound, which has no room for it, then goes.
+Where more numbers lie at kinks than the runs can try in all their combinations, as in a wide layer
+in few digits, max D is added to every entry: each may be one that no run has met.
 
 To estimate rounding by running a computation several times with random rounding is CESTAC (Vignes,
 A stochastic arithmetic for reliable scientific computation, 1993). That n roundings wander by √n u
@@ -38,6 +40,7 @@ from torch import Tensor
 from manual_backprop.judge.noise import Kinks, Noise
 
 RUNS = 8
+MOST_TIES = 3  # numbers at kinks, whose 2³ ways to fall so many runs may be hoped to meet
 LARGE = 2**18  # numbers; then many entries of one run tell what one entry of many runs would
 LEAST_NOISE = 2.0**-40
 
@@ -139,21 +142,21 @@ def budgets(
     for run in range(runs):
         noisy = Noise(run, scale, dtype, kinks).results(function, inputs)
         spreads = _widened(spreads, truth, noisy)
-        if not sides and not kinks.settled():
+        if not sides and kinks.ties():
             break
     for spread in spreads:
         if runs < RUNS:
             spread.clamp_min_(float(spread.norm()) / math.sqrt(max(spread.numel(), 1)))
         spread *= 4 * unit / scale
-    settled = kinks.settled()
-    if not settled and sides:
+    ties = kinks.ties()
+    if ties and sides:
         for run in range(max(runs, 2)):
             noise = Noise(run, scale, dtype, kinks, side=run)
             spreads = _widened(spreads, truth, noise.results(function, inputs))
     longest = max((size for t in inputs for size in t.shape), default=1)
     largest = max((t.numel() for t in inputs), default=1)
     return tuple(
-        _budget(true, spread, dtype, max(longest, largest // max(true.numel(), 1)), settled)
+        _budget(true, spread, dtype, max(longest, largest // max(true.numel(), 1)), ties)
         for true, spread in zip(truth, spreads, strict=True)
     )
 
@@ -165,9 +168,9 @@ def _widened(
     return list(map(torch.maximum, spreads, moved)) if spreads else moved
 
 
-def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, settled: bool) -> Budget:
+def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, ties: int) -> Budget:
     if truth.numel() == 0:
-        return Budget(truth, truth, settled)
+        return Budget(truth, truth, not ties)
     info = torch.finfo(dtype)
     unit = info.eps / 2
     added = 2 * math.sqrt(terms)
@@ -179,9 +182,11 @@ def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, settl
     widest = float(spread.max())
     worst = widest + (4 + added) * unit * float(size.max())
     allowed = size.mul_((16 + added) * unit).add_(spread, alpha=4).add_(widest / 25)
-    if settled:
+    if not ties:
         allowed.clamp_max_(worst)
+    elif ties > MOST_TIES:
+        allowed += widest
     allowed += 2 * info.smallest_normal * info.eps
     if unknown is not None:
         allowed.masked_fill_(unknown, math.inf)
-    return Budget(truth, allowed, settled)
+    return Budget(truth, allowed, not ties)

@@ -111,9 +111,9 @@ class Kinks(Watch):
                 decomposition_table[func](*args, **kwargs)
         return func(*args, **kwargs)
 
-    def settled(self) -> bool:
-        """Whether rounding carries nothing across a kink."""
-        return not any(self.near(i).any() for i in range(len(self.margins)))
+    def ties(self) -> int:
+        """How many numbers rounding may carry across a kink."""
+        return sum(int(self.near(i).sum()) for i in range(len(self.margins)))
 
     def near(self, i: int) -> Tensor:
         """Where rounding may carry the i-th kink's argument across: half of what noise moved it.
