@@ -1,6 +1,7 @@
 """An operator is a value: a forward, the backwards written for it, and the inputs that try them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import Parameter, signature
@@ -37,7 +38,7 @@ class Op:
             autograd of `forward` itself, and differences of `forward` the only independent witness.
 
     Raises:
-        BadOp: a field is missing, misspelt or contradicts another.
+        BadOp: a field contradicts another, or names what is not there.
 
     >>> Op(
     ...     forward=relu,
@@ -159,6 +160,12 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
     Raises:
         BadOp: it is no function, or names a parameter that the operator does not have.
     """
+    if "ctx" in _parameters(backward) or hasattr(backward, "save_for_backward"):
+        raise BadOp(
+            f"{op.name}: {getattr(backward, '__qualname__', backward)} belongs to a "
+            "torch.autograd.Function; judge its body: a function of your own that takes what "
+            "forward saved in ctx by name, and grad_out, and returns the gradients of wrt"
+        )
     if not callable(backward) or not hasattr(backward, "__name__"):
         raise BadOp(f"{op.name}: {backward!r} in backwards is not a function with a name")
     name = backward.__name__
@@ -180,6 +187,12 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
                 f"{op.name}: {name} has {option}={default!r} and the forward has "
                 f"{option}={op.options[option]!r}; give both the same default"
             )
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
+    with suppress(ValueError, TypeError):
+        return tuple(signature(function).parameters)
+    return ()
 
 
 def _check_samples(op: Op) -> None:

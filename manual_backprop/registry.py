@@ -1,6 +1,7 @@
 """The registry is a folder listing: each file of `ops/` and `networks/` ends in `OP = Op(...)`."""
 
 import re
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pkgutil import iter_modules
@@ -65,7 +66,10 @@ def read_first(op: Op) -> tuple[str, ...]:
     used = [homes.get(getattr(value, "__module__", "")) for value in vars(module).values()]
     for name in names:
         if name not in OPS:
-            raise BadOp(f'{op.name}: "Read first:" names {name!r}; there are {", ".join(OPS)}')
+            close = get_close_matches(name, OPS.keys() - {op.name}, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(OPS)}"
+            file = f"{op.forward.__module__.replace('.', '/')}.py"
+            raise BadOp(f'{file}: "Read first:" names {name!r}, which is no operator; {hint}')
     return tuple(dict.fromkeys(name for name in (*names, *used) if name and name != op.name))
 
 

@@ -69,7 +69,7 @@ def takes(line, options):
         parses = isinstance(command, click.Command)
         return click_takes(command, rest[2:]) if parses else not rest[2:]
     if program == "python":
-        return (ROOT / rest[0]).exists()
+        return rest[0] == "FILE" or (ROOT / rest[0]).exists()  # FILE is the reader's own
     if program in {"ruff", "mypy"}:
         tool = shutil.which(program, path=Path(sys.executable).parent)
         done = subprocess.run([tool, *rest, "--help"], capture_output=True, check=False)

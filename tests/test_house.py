@@ -18,7 +18,7 @@ from manual_backprop.judge.point import point
 from manual_backprop.judge.promises import Calls
 from manual_backprop.judge.trial import Trial
 from manual_backprop.op import BadOp, Op
-from manual_backprop.registry import load
+from manual_backprop.registry import load, read_first
 from scripts.make_stub import STUB, stub
 from tests.every import every_op
 
@@ -101,6 +101,7 @@ def test_every_file_derives_what_it_computes(op):
         f"{file_of(op)}: the docstring has no derivation: give it one of four lines under a line "
         '"Derivation", as in manual_backprop/ops/relu.py'
     )
+    read_first(op)
     assert "\nSource: " in text, (
         f"{file_of(op)}: the docstring does not say where the formula is from: end it with a line "
         '"Source: AUTHORS, TITLE (YEAR), SECTION"'
@@ -139,7 +140,11 @@ def test_shapes_are_checked_while_testing():
 
 
 def test_the_stub_is_fresh():
-    assert STUB.read_text("utf-8") == stub(), "run python -m scripts.make_stub"
+    if STUB.read_text("utf-8") != stub():
+        pytest.fail(
+            "manual_backprop/__init__.pyi does not list the public functions that there are: "
+            "run `uv run python -m scripts.make_stub`"
+        )
 
 
 def test_every_public_name_can_be_imported():

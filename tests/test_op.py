@@ -177,3 +177,20 @@ def test_a_sample_of_several_devices_is_refused():
     )
     with pytest.raises(BadOp, match="w lies on meta"):
         verify(two)
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        return 2 * ctx.saved_tensors[0] * grad_out
+
+
+@pytest.mark.parametrize("backward", [Square, Square.backward], ids=["class", "method"])
+def test_a_function_of_autograd_is_answered_with_what_to_write(backward):
+    with pytest.raises(BadOp, match=r"belongs to a torch\.autograd\.Function; judge its body"):
+        op(backwards=(backward,))
