@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import Op
@@ -226,3 +227,22 @@ def test_a_kink_is_a_note_unless_the_oracle_is_pytorchs():
     (finding,) = verify(named, dtypes=[torch.float64]).findings
     assert finding.code == "kink"
     assert "turn > into >= or >= into >, or set that entry by torch.where" in finding.message
+
+
+def softplus(x):
+    return torch.logaddexp(x, torch.zeros_like(x))
+
+
+def back_softplus(x, grad_out):
+    return x.sigmoid() * grad_out
+
+
+def test_an_oracle_that_is_another_function_far_out_is_suspected():
+    verdict = verify(
+        Op(softplus, (back_softplus,), {"row": lambda rand, n=11: (rand(n),)}, ("x",), F.softplus),
+        dtypes=torch.float64,
+    )
+    (finding, *_) = verdict.findings
+    assert "agrees with autograd of the forward itself" in finding.message
+    got, expected = finding.message.split("got ")[1].split(": off")[0].split(" at ")
+    assert got != expected.split("expected ")[1]

@@ -1,5 +1,6 @@
 """One set of numbers to judge at: inputs, the truth in float64, what rounding may do to it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,8 +102,13 @@ class Point:
         Raises:
             RuntimeError: PyTorch does not compute the reference in that dtype.
         """
+        return self.derivative(self.op.oracle or self.op.forward, grad_out, dtype)
+
+    def derivative(
+        self, function: Callable[..., Tensor], grad_out: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        """As `reference`, of any function of the forward's arguments."""
         cast = [t.to(dtype) if t.is_floating_point() else t for t in self._leaves]
-        function = self.op.oracle or self.op.forward
         return autograd(
             lambda *leaves: self._apply(function, *leaves),
             cast,
