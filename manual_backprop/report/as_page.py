@@ -28,9 +28,9 @@ def what(op: Op) -> str:
 
 
 def formula(op: Op) -> str:
-    """As in "y = x w + b": the docstring's first indented line, without what stands far right."""
+    """As in "y = x w + b": the docstring's first indented line, without what stands apart."""
     line = re.search(r"^ {4}(.*)$", docstring(op), re.MULTILINE)
-    return re.split(r" {3,}", line[1])[0] if line else ""
+    return re.split(r",  | {3,}", line[1])[0] if line else ""
 
 
 def code(op: Op) -> str:
