@@ -92,7 +92,7 @@ def verify(
     _check_sizes(op, chosen, sizes or {})
     for variant in variants:
         check_size(op, variant)
-    with exact_products(), warnings.catch_warnings():
+    with exact_products(), fixed_order(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an empty batch, say, which the author did not ask for
         for variant in variants:
             for dtype in dtypes:
@@ -153,3 +153,18 @@ def exact_products() -> Iterator[None]:
     finally:
         for (owner, name, _), value in zip(switches, before, strict=True):
             setattr(owner, name, value)
+
+
+@contextmanager
+def fixed_order() -> Iterator[None]:
+    """PyTorch's own sums in one order, where it has such a kernel; afterwards as it was.
+
+    On a GPU, and on the CPU in several threads, index_add_ and its like otherwise add up in the
+    order in which threads come by, and no call would be the same to the bit as the one before.
+    """
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")  # what torch.use_deterministic_algorithms does,
+    try:  # without importing its compiler (3 s)
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
