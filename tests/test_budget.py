@@ -180,3 +180,24 @@ def test_large_inputs_have_one_run_and_room_enough():
     (budget,) = rounding_budget(lambda a, b: a @ b, (x, y), torch.float32)
     assert budget.ratio(x @ y) <= 1
     assert budget.ratio((x @ y) * 1.001) > 1
+
+
+def test_a_sum_of_equal_terms_drifts_and_no_other_does():
+    def added_one_by_one(x):
+        return torch.zeros(1).index_add_(0, torch.zeros(len(x), dtype=torch.long), x)
+
+    def room(x):
+        (budget,) = rounding_budget(lambda x: x.sum(0, keepdim=True), (x,), torch.float32)
+        assert budget.ratio(added_one_by_one(x)) <= 1
+        return float(budget.allowed / budget.truth.abs())
+
+    random = normal(20011).abs().float()
+    assert room(torch.full_like(random, 1 / 3)) > 10 * room(random)
+
+    def weighed(x, weight):
+        return (x * weight).sum(0, keepdim=True)
+
+    ones = torch.ones_like(random)
+    (plain,) = rounding_budget(weighed, (random, random), torch.float32)
+    (by_one,) = rounding_budget(weighed, (random, ones), torch.float32)
+    assert by_one.allowed / by_one.truth < 2 * plain.allowed / plain.truth

@@ -230,3 +230,28 @@ def test_a_backward_that_writes_late_is_found():
 def test_a_sample_that_stretches_too_far_is_tried_as_far_as_it_goes():
     notes = passes(make(sample=lambda rand, n=5: (rand(n, n),), oracle=torch.square))
     assert "not-exercised" in notes
+
+
+def take(w, index):
+    return w[index]
+
+
+def back_take(w, index, grad_out):
+    return torch.zeros_like(w).index_add_(0, index, grad_out)
+
+
+def back_take_last_lost(w, index, grad_out):
+    grad_w = back_take(w, index, grad_out)
+    grad_w[-1] -= 1e-3 * grad_w[-1]
+    return grad_w
+
+
+@pytest.mark.parametrize("n", [11, 1031, 20011])
+def test_equal_rows_added_one_by_one_drift_and_are_right(n):
+    def rows(rand, n=11, k=5, d=3):
+        return rand(k, d), rand.integers(k, n)
+
+    op = make(take, back_take, rows, lambda w, index: F.embedding(index, w), ("w",))
+    chosen = {"sizes": {"n": n}, "dtypes": [torch.float32], "parts": ["forward", "values"]}
+    assert verify(op, **chosen).ok, str(verify(op, **chosen))
+    assert not verify(op, back_take_last_lost, **chosen).ok

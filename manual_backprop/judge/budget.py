@@ -11,7 +11,9 @@ what rounding may move. For the unit roundoff u of a dtype:
 
 with s the smallest subnormal and a the longest sum, an axis of the inputs or, for a few numbers
 made of many, as many: an entry may be the end of a sum, added up term by term, each time rounding a
-partial sum as large as itself. The first bound knows that entries differ, the second that none may
+partial sum as large as itself. Where the terms are all equal, as behind stride 0, those roundings
+are equal too while the sum stays between two powers of 2, and wander no longer but drift: e of them
+to e u / 2 of the sum, which then stands in place of 2 √a u where it is more. The first bound knows that entries differ, the second that none may
 err by more than the worst may. Rounding drawn 8 times at 4 u covers real rounding at 1 u amply:
 `python -m scripts.alarms` prints the largest error seen over what is allowed, and `python -m
 scripts.budgets` compares this budget with a simpler one.
@@ -23,7 +25,8 @@ does not shrink with u, joins the spread; the second bound, which has no room fo
 To estimate rounding by running a computation several times with random rounding is CESTAC (Vignes,
 A stochastic arithmetic for reliable scientific computation, 1993). That n roundings wander by √n u
 and not by n u is proven in Higham and Mary, A new approach to probabilistic rounding error
-analysis, 2019.
+analysis, 2019; that n of them are at most n u in any case, in Higham, Accuracy and Stability of
+Numerical Algorithms, 2nd edition, 2002, section 4.2.
 """
 
 import math
@@ -152,10 +155,12 @@ def budgets(
             spreads = _widened(spreads, truth, noise.results(function, inputs))
     longest = max((size for t in inputs for size in t.shape), default=1)
     largest = max((t.numel() for t in inputs), default=1)
-    return tuple(
-        _budget(true, spread, dtype, max(longest, largest // max(true.numel(), 1)), settled)
-        for true, spread in zip(truth, spreads, strict=True)
-    )
+    found = []
+    for true, spread in zip(truth, spreads, strict=True):
+        terms = max(longest, largest // max(true.numel(), 1))
+        added = max(2 * math.sqrt(terms), min(terms, kinks.equal) / 2)
+        found.append(_budget(true, spread, dtype, added, settled))
+    return tuple(found)
 
 
 def _widened(
@@ -165,12 +170,13 @@ def _widened(
     return list(map(torch.maximum, spreads, moved)) if spreads else moved
 
 
-def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, settled: bool) -> Budget:
+def _budget(
+    truth: Tensor, spread: Tensor, dtype: torch.dtype, added: float, settled: bool
+) -> Budget:
     if truth.numel() == 0:
         return Budget(truth, truth, settled)
     info = torch.finfo(dtype)
     unit = info.eps / 2
-    added = 2 * math.sqrt(terms)
     size = truth.abs()
     unknown = None
     if not float(size.max() + spread.max()) < info.max:  # or either is nan

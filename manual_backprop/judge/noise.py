@@ -48,6 +48,16 @@ _REDUCTIONS = {
     for overload in packet.overloads()
     if "out" not in overload
 }
+_SCATTERS = {
+    getattr(packet, overload)
+    for packet in (
+        *(aten.index_add, aten.index_put, aten.scatter_add, aten.scatter_reduce),
+        *(aten._index_put_impl_, aten.index_add_, aten.index_put_, aten.scatter_add_),
+        aten.embedding_dense_backward,
+    )
+    for overload in packet.overloads()
+    if "out" not in overload
+}
 # The place of the argument that meets kinks, and where those are: places too, or numbers.
 _KINKS: dict[Any, tuple[int, tuple[int | float, ...]]] = {
     aten.relu.default: (0, (0.0,)),
@@ -93,10 +103,15 @@ class Watch(TorchDispatchMode):
 
 
 class Kinks(Watch):
-    """Records the true run: the margin to every kink met. Noise adds how far it moved each."""
+    """Records the true run: the margin to every kink met. Noise adds how far it moved each.
+
+    Attributes:
+        equal: the longest sum whose terms are all equal.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.equal = 1
         self.margins: list[Tensor] = []
         self.moved: list[Tensor] = []
 
@@ -106,6 +121,8 @@ class Kinks(Watch):
             x, at = _meeting(func, args)
             self.margins.append(x - at)
             self.moved.append(torch.zeros_like(x))
+        elif func in _CONTRACTIONS or func in _REDUCTIONS or func in _SCATTERS:
+            self.equal = max(self.equal, _equal_terms(func, args))
         elif _decomposes(func, args):  # as the noise does, so that both count the same kinks;
             with self:  # the truth is still the kernel's own
                 decomposition_table[func](*args, **kwargs)
@@ -225,6 +242,23 @@ def _decomposes(func: Any, args: Sequence[Any]) -> bool:
         and func in decomposition_table
         and all(arg.numel() for arg in args if isinstance(arg, Tensor))
     )
+
+
+def _equal_terms(func: Any, args: Sequence[Any]) -> int:
+    """How many equal terms a sum may have: all that it sums over is constant along some axes."""
+    if func in _CONTRACTIONS:
+        summed = [args[place] for place in _CONTRACTIONS[func](args)[:2]]
+    else:  # into the first, from the last; where there is but one, that is summed
+        summed = [arg for arg in args if _is_float(arg)][-1:]
+    lengths = []
+    for tensor in summed:
+        repeated = (
+            size
+            for axis, size in enumerate(tensor.shape)
+            if size > 1 and bool((tensor == tensor.narrow(axis, 0, 1)).all())
+        )
+        lengths.append(math.prod(repeated))
+    return min(lengths, default=1)
 
 
 def _is_float(value: Any) -> bool:
