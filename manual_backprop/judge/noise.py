@@ -233,9 +233,14 @@ class Noise(Watch):
 
 
 def _decomposes(func: Any, args: Sequence[Any]) -> bool:
-    """Whether a kernel's own steps are known; on empty tensors some of them divide by 0."""
+    """Whether a kernel's own steps are known; on empty tensors some of them divide by 0.
+
+    What meets a kink is one step: its comparison, met again inside, would be settled once more, and
+    otherwise.
+    """
     return (
-        (torch.Tag.pointwise not in func.tags or func in _FUSED)
+        func not in _KINKS
+        and (torch.Tag.pointwise not in func.tags or func in _FUSED)
         and not func.is_view
         and func not in _REDUCTIONS
         and func not in _CONTRACTIONS
