@@ -11,12 +11,12 @@ what rounding may move. For the unit roundoff u of a dtype:
 
 with s the smallest subnormal and a the longest sum, an axis of the inputs or, for a few numbers
 made of many, as many: an entry may be the end of a sum, added up term by term, each time rounding a
-partial sum as large as itself. Where the terms are all equal, as behind stride 0, those roundings
-are equal too while the sum stays between two powers of 2, and wander no longer but drift: e of them
-to e u / 2 of the sum, which then stands in place of 2 √a u where it is more. The first bound knows that entries differ, the second that none may
-err by more than the worst may. Rounding drawn 8 times at 4 u covers real rounding at 1 u amply:
-`python -m scripts.alarms` prints the largest error seen over what is allowed, and `python -m
-scripts.budgets` compares this budget with a simpler one.
+partial sum as large as itself. Where e terms are all equal, as behind stride 0, so are their
+roundings while the sum stays between two powers of 2, and they drift rather than wander: to e u / 2
+of the sum, which then stands in place of 2 √a u where it is more. The first bound knows that
+entries differ, the second that none may err by more than the worst may. Rounding drawn 8 times at
+4 u covers real rounding at 1 u amply: `python -m scripts.alarms` prints the largest error seen over
+what is allowed, and `python -m scripts.budgets` compares this budget with a simpler one.
 
 Large inputs get one run, and then no D_i is less than the root mean square of all. Where rounding
 may carry a number across a kink, further runs put it on either side, and what that moves, which

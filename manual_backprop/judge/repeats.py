@@ -11,6 +11,11 @@ from manual_backprop.judge.memory import overlap
 from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.verdict import Finding
 
+UNLIKE = (
+    "the sample draws other shapes each time, so it is not tried whether other numbers in the same "
+    "tensors give another gradient"
+)
+
 
 def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
     """The same call gives the same again to the bit, also after a call on other numbers.

@@ -11,18 +11,13 @@ from manual_backprop.judge import promises
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
-from manual_backprop.judge.repeats import alike, repeatable
+from manual_backprop.judge.repeats import UNLIKE, alike, repeatable
 from manual_backprop.judge.result import flat_named
 from manual_backprop.judge.trial import Backward, Trial, forward_out
 from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name, error_at
 from manual_backprop.judge.witnesses import disagreement
 from manual_backprop.op import BadOp, Op
-
-UNLIKE = (
-    "the sample draws other shapes each time, so it is not tried whether other numbers in the same "
-    "tensors give another gradient"
-)
 
 
 def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
@@ -100,7 +95,10 @@ class Walk:
                     self.verdict.findings.append(broken.finding)
                 progress()
         except Unjudgeable as error:
-            self._fault("raises", str(error), own, dtype, device)
+            if own.own or self.op.oracle is None:
+                self._fault("raises", str(error), own, dtype, device)
+            else:  # a size that PyTorch refuses as well is nobody's mistake
+                self._not_tried(own, dtype, str(error))
 
     def _fault(
         self, code: str, message: str, variant: Variant, dtype: torch.dtype, device: str
@@ -254,13 +252,16 @@ class Walk:
             check_size(self.op, variant)
             return point(self.op, variant, like.dtype, like.seed)
         except (BadOp, Unjudgeable) as error:
-            self._note(
-                Finding(
-                    self.op.name, "", "not-exercised", f"{error}: not tried", sample=variant.name,
-                    dtype=dtype_name(like.dtype),
-                )
-            )  # fmt: skip
+            self._not_tried(variant, like.dtype, str(error))
             return None
+
+    def _not_tried(self, variant: Variant, dtype: torch.dtype, why: str) -> None:
+        self._note(
+            Finding(
+                self.op.name, "", "not-exercised", f"{why}: not tried", sample=variant.name,
+                dtype=dtype_name(dtype),
+            )
+        )  # fmt: skip
 
     def _called(self, trial: Trial) -> Trial:
         self._note(*trial.first_call())
@@ -282,7 +283,8 @@ class Walk:
         self.verdict.tallies[key] = tally.plus(*closeness(trial))
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
-        if finding.code != "unknown" or not trial.point.variant.own:
+        variant = trial.point.variant
+        if finding.code != "unknown" or {variant.numbers, variant.grad_out} != {"normal"}:
             return finding
         explanations = chain(repeatable(trial, trial), promises.homogeneous(trial))
         return next((e for e in explanations if e.code != "not-repeatable"), finding)
