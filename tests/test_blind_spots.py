@@ -133,7 +133,7 @@ def test_gradcheck_passes_it_and_the_judge_does_not(wrong, code, fast_too):
 def test_a_backward_that_keeps_something_is_told_what():
     for wrong, said in (
         (remembers_by_identity(), "other numbers written into the same tensors give another"),
-        (one_buffer_for_every_call(), "the first call was overwritten by the second"),
+        (one_buffer_for_every_call(), "the first call was overwritten by a later one"),
     ):
         (finding,) = verify(LIN, wrong, samples=["rows"], dtypes=[torch.float64]).findings
         assert finding.code == "stateful"

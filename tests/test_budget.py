@@ -125,6 +125,20 @@ def test_ties_of_whole_numbers_do_not_widen_the_budget(function, dtype):
     assert budget.allowed.max() <= 64 * torch.finfo(dtype).eps * budget.truth.abs().max()
 
 
+@pytest.mark.parametrize("beyond", [2**-22, -(2**-22)], ids=["active", "inactive"])
+@pytest.mark.parametrize("kinked", [torch.relu, torch.nn.functional.hardtanh, torch.abs])
+def test_of_a_unit_at_a_kink_the_gradient_of_either_side_passes(kinked, beyond):
+    at = -1.0 if kinked is torch.nn.functional.hardtanh else 0.0
+    terms = torch.tensor([[1.0 + at, -1.0 + beyond], [3.0 + at, -2.5]])
+    gradient = gradient_of(lambda terms: kinked(terms.sum(-1)))
+    (budget,) = rounding_budget(gradient, (terms, torch.ones(2)), torch.float32)
+    assert not budget.settled
+    low = -1.0 if kinked is torch.abs else 0.0
+    for first, second, right in ((1, 1, True), (low, 1, True), (1, 0, False), (low, -1, False)):
+        got = torch.tensor([[first, first], [second, second]])
+        assert (budget.ratio(got) <= 1) is right
+
+
 def test_an_infinite_intermediate_stays_infinite():
     def masked_softmax(x):
         return x.masked_fill(x < 0, -torch.inf).softmax(-1)
@@ -180,3 +194,24 @@ def test_large_inputs_have_one_run_and_room_enough():
     (budget,) = rounding_budget(lambda a, b: a @ b, (x, y), torch.float32)
     assert budget.ratio(x @ y) <= 1
     assert budget.ratio((x @ y) * 1.001) > 1
+
+
+def test_a_sum_of_equal_terms_drifts_and_no_other_does():
+    def added_one_by_one(x):
+        return torch.zeros(1).index_add_(0, torch.zeros(len(x), dtype=torch.long), x)
+
+    def room(x):
+        (budget,) = rounding_budget(lambda x: x.sum(0, keepdim=True), (x,), torch.float32)
+        assert budget.ratio(added_one_by_one(x)) <= 1
+        return float(budget.allowed / budget.truth.abs())
+
+    random = normal(20011).abs().float()
+    assert room(torch.full_like(random, 1 / 3)) > 10 * room(random)
+
+    def weighed(x, weight):
+        return (x * weight).sum(0, keepdim=True)
+
+    ones = torch.ones_like(random)
+    (plain,) = rounding_budget(weighed, (random, random), torch.float32)
+    (by_one,) = rounding_budget(weighed, (random, ones), torch.float32)
+    assert by_one.allowed / by_one.truth < 2 * plain.allowed / plain.truth

@@ -230,3 +230,61 @@ def test_a_backward_that_writes_late_is_found():
 def test_a_sample_that_stretches_too_far_is_tried_as_far_as_it_goes():
     notes = passes(make(sample=lambda rand, n=5: (rand(n, n),), oracle=torch.square))
     assert "not-exercised" in notes
+
+
+def take(w, index):
+    return w[index]
+
+
+def back_take(w, index, grad_out):
+    return torch.zeros_like(w).index_add_(0, index, grad_out)
+
+
+def back_take_last_lost(w, index, grad_out):
+    grad_w = back_take(w, index, grad_out)
+    grad_w[-1] -= 1e-3 * grad_w[-1]
+    return grad_w
+
+
+@pytest.mark.parametrize("n", [11, 1031, 20011])
+def test_equal_rows_added_one_by_one_drift_and_are_right(n):
+    def rows(rand, n=11, k=5, d=3):
+        return rand(k, d), rand.integers(k, n)
+
+    op = make(take, back_take, rows, lambda w, index: F.embedding(index, w), ("w",))
+    chosen = {"sizes": {"n": n}, "dtypes": [torch.float32], "parts": ["forward", "values"]}
+    assert verify(op, **chosen).ok, str(verify(op, **chosen))
+    assert not verify(op, back_take_last_lost, **chosen).ok
+
+
+def deep(x, w1, w2, w3, target):
+    return F.cross_entropy((((x @ w1).relu() @ w2).relu() @ w3).relu(), target)
+
+
+def back_deep(x, w1, w2, w3, target, grad_out=1.0):
+    h1 = (x @ w1).relu()
+    h2 = (h1 @ w2).relu()
+    logits = (h2 @ w3).relu()
+    p = logits.softmax(-1) - F.one_hot(target, logits.shape[-1]).to(x.dtype)
+    grad3 = p * (grad_out / max(len(x), 1)) * (logits > 0)
+    grad2 = grad3 @ w3.T * (h2 > 0)
+    grad1 = grad2 @ w2.T * (h1 > 0)
+    return grad1 @ w1.T, x.T @ grad1, h1.T @ grad2, h2.T @ grad3
+
+
+def back_deep_one_wrong(x, w1, w2, w3, target, grad_out=1.0):
+    grads = back_deep(x, w1, w2, w3, target, grad_out)
+    worst = grads[2].abs().argmax()
+    grads[2].view(-1)[worst] *= -1
+    return grads
+
+
+def test_of_a_thousand_units_some_lie_on_a_kink_and_either_side_is_right():
+    def layers(rand, n=3, i=3, h=3, j=1031, k=3):
+        return rand(n, i), rand(i, h), rand(h, j), rand(j, k), rand.integers(k, n)
+
+    op = Op(deep, (back_deep,), {"relu": layers}, ("x", "w1", "w2", "w3"), deep)
+    # At seed 3 a unit that the truth leaves inactive is active in bfloat16.
+    chosen = {"seeds": [2, 3], "dtypes": [torch.bfloat16], "layouts": ["contiguous"]}
+    assert verify(op, **chosen, parts=["values"]).ok, str(verify(op, **chosen, parts=["values"]))
+    assert not verify(op, back_deep_one_wrong, **chosen, parts=["values"]).ok

@@ -1,6 +1,7 @@
 """Promises and values hold at any size, in any dtype and layout; hypothesis draws them."""
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from conftest import dtypes
 from manual_backprop.judge.draw import LAYOUTS, Rand, Variant, axes, draw
 from manual_backprop.judge.verify import verify
+from manual_backprop.op import BadOp, Op
 from manual_backprop.registry import OPS
 from tests.every import every_small_backward
 
+QUICK = {"dtypes": [torch.float64], "seeds": [0]}
 EXAMPLES = 8  # of sizes from 0 to 9; and every axis is 0 and 1 in any case
 
 
@@ -19,7 +22,7 @@ def least(op, sample, axis):
     """0, or 1 where nothing can be drawn at 0: no class has an index below 0."""
     try:
         draw(op, Variant(sample, sizes=((axis, 0),)), Rand(0, torch.float64))
-    except RuntimeError:
+    except ValueError:
         return 1
     return 0
 
@@ -103,8 +106,78 @@ def test_the_same_seed_draws_the_same_sizes():
         ({"q": 3}, "no axis 'q'; there are n, i, o"),
         ({"i": -1}, "the axis 'i' cannot be -1 long"),
         ({"i": 2.0}, "the axis 'i' cannot be 2.0 long"),
+        ({"i": True}, "the axis 'i' cannot be True long"),
+        (3, "sizes is 3, not a mapping of axes to sizes"),
+        ([("n", 2)], "not a mapping of axes to sizes"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_with_a_sentence(sizes, said):
     with pytest.raises(ValueError, match=said):
         verify(OPS["lin"], samples=["rows"], sizes=sizes)
+
+
+def test_a_size_may_be_any_whole_number():
+    verdict = verify(OPS["lin"], samples=["rows"], sizes={"n": np.int64(3)}, **QUICK)
+    assert verdict.ok
+    assert verdict.cases("back_lin")
+
+
+def test_a_size_that_pytorch_refuses_accuses_nobody():
+    def back_largest(x, out, grad_out):
+        first = x == out[:, None]
+        return first * (grad_out / first.sum(1))[:, None]
+
+    op = Op(largest, (back_largest,), {"rows": rows}, ("x",), lambda x: torch.amax(x, 1))
+    assert verify(op, **QUICK).ok, str(verify(op, **QUICK))
+    verdict = verify(op, sizes={"k": 0}, **QUICK)
+    assert verdict.ok
+    assert not verdict.cases("back_largest")
+    (note,) = verdict.notes
+    assert (note.code, note.sample) == ("not-exercised", "rows (k = 0)")
+    assert "amax()" in note.message
+
+
+def largest(x):
+    return x.amax(1)
+
+
+def rows(rand, n=11, k=7):
+    return (rand(n, k),)
+
+
+def test_a_forward_that_fails_at_a_size_that_pytorch_takes_is_accused():
+    def halved(x):
+        assert len(x) != 2
+        return x / 2
+
+    op = Op(halved, (lambda grad_out: grad_out / 2,), {"rows": rows}, ("x",), lambda x: x / 2)
+    (finding,) = verify(op, sizes={"n": 2}, **QUICK).findings
+    assert finding.code == "raises"
+
+
+def test_a_sample_that_cannot_be_drawn_at_a_size_is_said_to_be():
+    said = r"'mean \(k = 0\)' cannot be drawn at these sizes.*no index lies from 0 to -1"
+    with pytest.raises(BadOp, match=said):
+        verify(OPS["cross_entropy"], samples=["mean"], sizes={"k": 0}, **QUICK)
+
+
+def test_a_mistake_is_named_at_any_size():
+    def back_lin_absolute(x, w, grad_out):
+        return OPS["lin"].backwards[0](x, w, grad_out.abs())
+
+    for sizes in ({}, {"n": 4}):
+        (finding,) = verify(
+            OPS["lin"], back_lin_absolute, samples=["rows"], sizes=sizes, **QUICK
+        ).findings
+        assert finding.code == "not-linear"
+
+
+def test_of_one_row_an_unreduced_bias_gradient_is_told_to_sum():
+    def back_lin_unreduced(x, w, grad_out):
+        grad_x, grad_w, _ = OPS["lin"].backwards[0](x, w, grad_out)
+        return grad_x, grad_w, grad_out.clone()
+
+    (finding,) = verify(
+        OPS["lin"], back_lin_unreduced, samples=["rows"], sizes={"n": 1}, **QUICK
+    ).findings
+    assert finding.message.endswith("axis 0 of 1 is too many; sum over it, or squeeze")

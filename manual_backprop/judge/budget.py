@@ -11,21 +11,22 @@ what rounding may move. For the unit roundoff u of a dtype:
 
 with s the smallest subnormal and a the longest sum, an axis of the inputs or, for a few numbers
 made of many, as many: an entry may be the end of a sum, added up term by term, each time rounding a
-partial sum as large as itself. The first bound knows that entries differ, the second that none may
-err by more than the worst may. Rounding drawn 8 times at 4 u covers real rounding at 1 u amply:
-`python -m scripts.alarms` prints the largest error seen over what is allowed, and `python -m
-scripts.budgets` compares this budget with a simpler one.
+partial sum as large as itself. Where e terms are all equal, as behind stride 0, so are their
+roundings while the sum stays between two powers of 2, and they drift rather than wander: to e u / 2
+of the sum, which then stands in place of 2 √a u where it is more. The first bound knows that
+entries differ, the second that none may err by more than the worst may. Rounding drawn 8 times at
+4 u covers real rounding at 1 u amply: `python -m scripts.alarms` prints the largest error seen over
+what is allowed, and `python -m scripts.budgets` compares this budget with a simpler one.
 
 Large inputs get one run, and then no D_i is less than the root mean square of all. Where rounding
 may carry a number across a kink, further runs put it on either side, and what that moves, which
 does not shrink with u, joins the spread; the second bound, which has no room for it, then goes.
-Where more numbers lie at kinks than the runs can try in all their combinations, as in a wide layer
-in few digits, max D is added to every entry: each may be one that no run has met.
 
 To estimate rounding by running a computation several times with random rounding is CESTAC (Vignes,
 A stochastic arithmetic for reliable scientific computation, 1993). That n roundings wander by √n u
 and not by n u is proven in Higham and Mary, A new approach to probabilistic rounding error
-analysis, 2019.
+analysis, 2019; that n of them are at most n u in any case, in Higham, Accuracy and Stability of
+Numerical Algorithms, 2nd edition, 2002, section 4.2.
 """
 
 import math
@@ -40,7 +41,6 @@ from torch import Tensor
 from manual_backprop.judge.noise import Kinks, Noise
 
 RUNS = 8
-MOST_TIES = 3  # numbers at kinks, whose 2³ ways to fall so many runs may be hoped to meet
 LARGE = 2**18  # numbers; then many entries of one run tell what one entry of many runs would
 LEAST_NOISE = 2.0**-40
 
@@ -142,23 +142,25 @@ def budgets(
     for run in range(runs):
         noisy = Noise(run, scale, dtype, kinks).results(function, inputs)
         spreads = _widened(spreads, truth, noisy)
-        if not sides and kinks.ties():
+        if not sides and not kinks.settled():
             break
     for spread in spreads:
         if runs < RUNS:
             spread.clamp_min_(float(spread.norm()) / math.sqrt(max(spread.numel(), 1)))
         spread *= 4 * unit / scale
-    ties = kinks.ties()
-    if ties and sides:
+    settled = kinks.settled()
+    if not settled and sides:
         for run in range(max(runs, 2)):
             noise = Noise(run, scale, dtype, kinks, side=run)
             spreads = _widened(spreads, truth, noise.results(function, inputs))
     longest = max((size for t in inputs for size in t.shape), default=1)
     largest = max((t.numel() for t in inputs), default=1)
-    return tuple(
-        _budget(true, spread, dtype, max(longest, largest // max(true.numel(), 1)), ties)
-        for true, spread in zip(truth, spreads, strict=True)
-    )
+    found = []
+    for true, spread in zip(truth, spreads, strict=True):
+        terms = max(longest, largest // max(true.numel(), 1))
+        added = max(2 * math.sqrt(terms), min(terms, kinks.equal) / 2)
+        found.append(_budget(true, spread, dtype, added, settled))
+    return tuple(found)
 
 
 def _widened(
@@ -168,12 +170,13 @@ def _widened(
     return list(map(torch.maximum, spreads, moved)) if spreads else moved
 
 
-def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, ties: int) -> Budget:
+def _budget(
+    truth: Tensor, spread: Tensor, dtype: torch.dtype, added: float, settled: bool
+) -> Budget:
     if truth.numel() == 0:
-        return Budget(truth, truth, not ties)
+        return Budget(truth, truth, settled)
     info = torch.finfo(dtype)
     unit = info.eps / 2
-    added = 2 * math.sqrt(terms)
     size = truth.abs()
     unknown = None
     if not float(size.max() + spread.max()) < info.max:  # or either is nan
@@ -182,11 +185,9 @@ def _budget(truth: Tensor, spread: Tensor, dtype: torch.dtype, terms: int, ties:
     widest = float(spread.max())
     worst = widest + (4 + added) * unit * float(size.max())
     allowed = size.mul_((16 + added) * unit).add_(spread, alpha=4).add_(widest / 25)
-    if not ties:
+    if settled:
         allowed.clamp_max_(worst)
-    elif ties > MOST_TIES:
-        allowed += widest
     allowed += 2 * info.smallest_normal * info.eps
     if unknown is not None:
         allowed.masked_fill_(unknown, math.inf)
-    return Budget(truth, allowed, not ties)
+    return Budget(truth, allowed, settled)

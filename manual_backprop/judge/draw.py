@@ -112,8 +112,15 @@ class Rand:
         return self._draw(shape).to(self.dtype)
 
     def integers(self, below: int, *shape: int) -> Tensor:
-        """Indices from 0 to `below` - 1, int64."""
+        """Indices from 0 to `below` - 1, int64.
+
+        Raises:
+            ValueError: there is no such index, and some are asked for.
+        """
         self.drew_integers = True
+        if below < 1 and 0 not in shape:
+            raise ValueError(f"no index lies from 0 to {below - 1}")
+        below = max(below, 1)
         if self.numbers == "repeated":
             shape_of_one = torch.randint(below, (), generator=self.generator)
             return shape_of_one.expand(shape).clone()

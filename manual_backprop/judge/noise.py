@@ -48,6 +48,16 @@ _REDUCTIONS = {
     for overload in packet.overloads()
     if "out" not in overload
 }
+_SCATTERS = {
+    getattr(packet, overload)
+    for packet in (
+        *(aten.index_add, aten.index_put, aten.scatter_add, aten.scatter_reduce),
+        *(aten._index_put_impl_, aten.index_add_, aten.index_put_, aten.scatter_add_),
+        aten.embedding_dense_backward,
+    )
+    for overload in packet.overloads()
+    if "out" not in overload
+}
 # The place of the argument that meets kinks, and where those are: places too, or numbers.
 _KINKS: dict[Any, tuple[int, tuple[int | float, ...]]] = {
     aten.relu.default: (0, (0.0,)),
@@ -93,10 +103,15 @@ class Watch(TorchDispatchMode):
 
 
 class Kinks(Watch):
-    """Records the true run: the margin to every kink met. Noise adds how far it moved each."""
+    """Records the true run: the margin to every kink met. Noise adds how far it moved each.
+
+    Attributes:
+        equal: the longest sum whose terms are all equal.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.equal = 1
         self.margins: list[Tensor] = []
         self.moved: list[Tensor] = []
 
@@ -106,14 +121,16 @@ class Kinks(Watch):
             x, at = _meeting(func, args)
             self.margins.append(x - at)
             self.moved.append(torch.zeros_like(x))
+        elif func in _CONTRACTIONS or func in _REDUCTIONS or func in _SCATTERS:
+            self.equal = max(self.equal, _equal_terms(func, args))
         elif _decomposes(func, args):  # as the noise does, so that both count the same kinks;
             with self:  # the truth is still the kernel's own
                 decomposition_table[func](*args, **kwargs)
         return func(*args, **kwargs)
 
-    def ties(self) -> int:
-        """How many numbers rounding may carry across a kink."""
-        return sum(int(self.near(i).sum()) for i in range(len(self.margins)))
+    def settled(self) -> bool:
+        """Whether rounding carries nothing across a kink."""
+        return not any(self.near(i).any() for i in range(len(self.margins)))
 
     def near(self, i: int) -> Tensor:
         """Where rounding may carry the i-th kink's argument across: half of what noise moved it.
@@ -216,15 +233,37 @@ class Noise(Watch):
 
 
 def _decomposes(func: Any, args: Sequence[Any]) -> bool:
-    """Whether a kernel's own steps are known; on empty tensors some of them divide by 0."""
+    """Whether a kernel's own steps are known; on empty tensors some of them divide by 0.
+
+    What meets a kink is one step: its comparison, met again inside, would be settled once more, and
+    otherwise.
+    """
     return (
-        (torch.Tag.pointwise not in func.tags or func in _FUSED)
+        func not in _KINKS
+        and (torch.Tag.pointwise not in func.tags or func in _FUSED)
         and not func.is_view
         and func not in _REDUCTIONS
         and func not in _CONTRACTIONS
         and func in decomposition_table
         and all(arg.numel() for arg in args if isinstance(arg, Tensor))
     )
+
+
+def _equal_terms(func: Any, args: Sequence[Any]) -> int:
+    """How many equal terms a sum may have: all that it sums over is constant along some axes."""
+    if func in _CONTRACTIONS:
+        summed = [args[place] for place in _CONTRACTIONS[func](args)[:2]]
+    else:  # into the first, from the last; where there is but one, that is summed
+        summed = [arg for arg in args if _is_float(arg)][-1:]
+    lengths = []
+    for tensor in summed:
+        repeated = (
+            size
+            for axis, size in enumerate(tensor.shape)
+            if size > 1 and bool((tensor == tensor.narrow(axis, 0, 1)).all())
+        )
+        lengths.append(math.prod(repeated))
+    return min(lengths, default=1)
 
 
 def _is_float(value: Any) -> bool:

@@ -209,16 +209,17 @@ def checked_draw(op: Op, variant: Variant, rand: Rand) -> tuple[dict[str, Any], 
             another dtype or device, an option that the forward does not have.
     """
     where = f"{op.name}: sample {variant.name!r}"
+    raised = "cannot be drawn at these sizes: it raised" if variant.sizes else "raised"
     try:
         inputs, options = draw(op, variant, rand)
     except ValueError as error:
         if "zip()" not in str(error):
-            raise BadOp(f"{where} raised ValueError: {first_line(error)}") from error
+            raise BadOp(f"{where} {raised} ValueError: {first_line(error)}") from error
         raise BadOp(
             f"{where} does not return one value for each of {op.name}({', '.join(op.arguments)})"
         ) from error
     except Exception as error:
-        raise BadOp(f"{where} raised {error_at(error, op.samples[variant.sample])}") from error
+        raise BadOp(f"{where} {raised} {error_at(error, op.samples[variant.sample])}") from error
     if unknown := set(options) - set(op.options):
         raise BadOp(
             f"{where} sets {sorted(unknown)[0]!r}, which is no keyword-only argument of {op.name}"

@@ -6,79 +6,19 @@ Broken is raised where a call gives no gradients to compare.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 
 import torch
 from torch import Tensor
 
 from manual_backprop.judge.draw import each
-from manual_backprop.judge.memory import overlap
 from manual_backprop.judge.noise import Watch
+from manual_backprop.judge.repeats import differs, same_bits
 from manual_backprop.judge.result import flat, needed
 from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.values import first_index
 from manual_backprop.judge.verdict import Broken, Finding
-
-
-def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
-    """A call depends on the numbers that it is given and on nothing before it, to the bit.
-
-    So the same call gives the same again, and after a call on other numbers of that shape; other
-    numbers written into the very tensors of the first call give what they give anywhere; and no
-    call overwrites what an earlier one returned.
-    """
-    first = [grad.detach().to("cpu", torch.float64, copy=True) for grad in trial.grads]
-    fresh = () if other is trial else other.gradients(copy=True)
-    again = trial.result()
-    given = [tensor for _, tensor in trial.tensors()]
-    for label, old, new, a in zip(trial.point.labels, trial.grads, again, first, strict=True):
-        if overlap(old, new) and not any(overlap(new, tensor) for tensor in given):
-            yield trial.finding(
-                "stateful",
-                "the result of the first call was overwritten by the second, for both lie in the "
-                "same memory; return a new tensor from every call",
-                label,
-            )
-            return
-        if not _same_bits(a, new):
-            when = "again" if other is trial else "again, after a call on other numbers,"
-            message = f"called {when} with the same numbers, it is another gradient"
-            yield trial.finding("stateful", message, label)
-            return
-    if fresh:
-        yield from _follows_the_numbers(trial, other, fresh)
-
-
-def _follows_the_numbers(trial: Trial, other: Trial, fresh: Sequence[Tensor]) -> Iterator[Finding]:
-    """Other numbers, written into the tensors of the first call, give what they give elsewhere."""
-    mine, theirs = dict(trial.tensors()), dict(other.tensors())
-    alike = {n: t.shape for n, t in mine.items()} == {n: t.shape for n, t in theirs.items()}
-    if not alike or repr(trial.point.options) != repr(other.point.options):
-        return
-    kept = {name: tensor.clone() for name, tensor in mine.items()}
-    try:
-        for name, tensor in mine.items():
-            tensor.copy_(theirs[name])
-        got = trial.gradients(copy=True)
-    finally:
-        for name, tensor in mine.items():
-            tensor.copy_(kept[name])
-    for label, right, new in zip(trial.point.labels, fresh, got, strict=True):
-        if not _same_bits(right, new):
-            yield trial.finding(
-                "stateful",
-                "other numbers written into the same tensors give another gradient than in tensors "
-                "of their own; what a tensor is (id, is, data_ptr) does not tell what it holds, so "
-                "keep nothing from call to call",
-                label,
-            )
-            return
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    raw = [t.detach().to("cpu", torch.float64).view(torch.int64) for t in (a, b)]
-    return torch.equal(*raw)
 
 
 def homogeneous(trial: Trial) -> Iterator[Finding]:
@@ -197,10 +137,9 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
             )
             return
         for label, value, full in needed(trial, result, needs):
-            if not _same_bits(value, full):
-                yield trial.finding(
-                    "stateful", f"is another gradient for needs={needs} than for all", label
-                )
+            if not same_bits(value, full):
+                when = f"for needs={needs}"
+                yield differs(trial, label, full, value, when, f"is another gradient {when}")
                 return
         trial.unchanged(before)
 

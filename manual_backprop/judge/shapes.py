@@ -19,7 +19,7 @@ def wrong_shape(
     if len(got) >= 2 and tuple(reversed(got)) == expected:
         return "transposed", ": it is transposed"
     if _without_ones(got) == _without_ones(expected):
-        return "shape", _misplaced_one(got, expected)
+        return "shape", _misplaced_one(got, expected, others.get("grad_out", ()))
     if lent := _axes_lent(got, expected):
         return "not-reduced", (
             ": it was lent to every row by broadcasting, so its gradient is summed over the rows, "
@@ -52,11 +52,13 @@ def _without_ones(shape: Shape) -> Shape:
     return tuple(size for size in shape if size != 1)
 
 
-def _misplaced_one(got: Shape, expected: Shape) -> str:
+def _misplaced_one(got: Shape, expected: Shape, grad_out: Shape) -> str:
     if missing := _left_out(expected, got):
         return f": {_axes_are(expected, missing)} missing; take keepdim=True, or unsqueeze"
     if extra := _left_out(got, expected):
-        return f": {_axes_are(got, extra)} too many; leave out keepdim=True, or squeeze"
+        rows = all(axis < len(grad_out) and grad_out[axis] == 1 for axis in extra)
+        remedy = "sum over it" if rows else "leave out keepdim=True"
+        return f": {_axes_are(got, extra)} too many; {remedy}, or squeeze"
     return ": an axis of 1 stands in another place"
 
 

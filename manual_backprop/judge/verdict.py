@@ -23,6 +23,7 @@ CODES = frozenset(
         "mutates",
         "aliases",
         "stateful",
+        "not-repeatable",
         "ignores-grad-out",
         "not-linear",
         "layout",

@@ -11,6 +11,7 @@ from manual_backprop.judge import promises
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
+from manual_backprop.judge.repeats import UNLIKE, alike, repeatable
 from manual_backprop.judge.result import flat_named
 from manual_backprop.judge.trial import Backward, Trial, forward_out
 from manual_backprop.judge.values import closeness, right_values
@@ -39,11 +40,8 @@ class Walk:
     def __init__(self, op: Op, backwards: tuple[Backward, ...], kinks: str) -> None:
         self.op = op
         self.backwards = backwards
-        self.kink_is_wrong = (
-            kinks == "reject"
-            or str(op.forward.__module__).startswith("manual_backprop.")
-            or _is_pytorchs(op.oracle)
-        )
+        self.house = str(op.forward.__module__).startswith("manual_backprop.")
+        self.kink_is_wrong = kinks == "reject" or self.house or _is_pytorchs(op.oracle)
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
         if not any(BATCH in axes(op, sample) for sample in op.samples):
             self.verdict.notes.append(
@@ -97,7 +95,10 @@ class Walk:
                     self.verdict.findings.append(broken.finding)
                 progress()
         except Unjudgeable as error:
-            self._fault("raises", str(error), own, dtype, device)
+            if own.own or self.op.oracle is None:
+                self._fault("raises", str(error), own, dtype, device)
+            else:  # a size that PyTorch refuses as well is nobody's mistake
+                self._not_tried(own, dtype, str(error))
 
     def _fault(
         self, code: str, message: str, variant: Variant, dtype: torch.dtype, device: str
@@ -204,9 +205,11 @@ class Walk:
                         self._values(Trial(backward, wide, device, layout))
         if "promises" in parts:
             trial = self._called(Trial(backward, first, device, "contiguous"))
-            other = Trial(backward, points[-1], device, "contiguous")
+            other = Trial(backward, self._another(points), device, "contiguous")
+            if not alike(trial, other):
+                self._note(trial.finding("not-exercised", UNLIKE))
             for promise in (
-                promises.repeatable(trial, other),
+                repeatable(trial, other),
                 promises.homogeneous(trial),
                 promises.additive(trial),
                 promises.zero_for_zero(trial),
@@ -215,13 +218,23 @@ class Walk:
             ):
                 before = trial.snapshot()
                 for finding in promise:
-                    raise Broken(finding)
+                    if self.house or finding.code != "not-repeatable":
+                        raise Broken(finding)
+                    self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
             if device == "cpu" and not trial.in_place:
                 self._note(*promises.shapes_on_meta(trial))
         if "made" in parts:
             for here in self._made(first):
                 self._values(Trial(backward, here, device, "contiguous"))
+
+    def _another(self, points: Sequence[Point]) -> Point:
+        """A point with other numbers than the first, which may be the only one."""
+        first = points[0]
+        for here in points:
+            if here.seed != first.seed:
+                return here
+        return point(self.op, first.variant, first.dtype, first.seed + 1)
 
     def _made(self, here: Point) -> Iterator[Point]:
         """What the judge makes of a sample; repeated indices only where it draws any."""
@@ -239,13 +252,16 @@ class Walk:
             check_size(self.op, variant)
             return point(self.op, variant, like.dtype, like.seed)
         except (BadOp, Unjudgeable) as error:
-            self._note(
-                Finding(
-                    self.op.name, "", "not-exercised", f"{error}: not tried", sample=variant.name,
-                    dtype=dtype_name(like.dtype),
-                )
-            )  # fmt: skip
+            self._not_tried(variant, like.dtype, str(error))
             return None
+
+    def _not_tried(self, variant: Variant, dtype: torch.dtype, why: str) -> None:
+        self._note(
+            Finding(
+                self.op.name, "", "not-exercised", f"{why}: not tried", sample=variant.name,
+                dtype=dtype_name(dtype),
+            )
+        )  # fmt: skip
 
     def _called(self, trial: Trial) -> Trial:
         self._note(*trial.first_call())
@@ -267,10 +283,11 @@ class Walk:
         self.verdict.tallies[key] = tally.plus(*closeness(trial))
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
-        if finding.code != "unknown" or not trial.point.variant.own:
+        variant = trial.point.variant
+        if finding.code != "unknown" or {variant.numbers, variant.grad_out} != {"normal"}:
             return finding
-        explanations = chain(promises.repeatable(trial, trial), promises.homogeneous(trial))
-        return next(explanations, finding)
+        explanations = chain(repeatable(trial, trial), promises.homogeneous(trial))
+        return next((e for e in explanations if e.code != "not-repeatable"), finding)
 
     def _note(self, *notes: Finding) -> None:
         """Keep one note of a kind for each backward."""
