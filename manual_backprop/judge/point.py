@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -109,12 +109,8 @@ class Point:
     ) -> tuple[Tensor, ...]:
         """As `reference`, of any function of the forward's arguments."""
         cast = [t.to(dtype) if t.is_floating_point() else t for t in self._leaves]
-        return autograd(
-            lambda *leaves: self._apply(function, *leaves),
-            cast,
-            self.places,
-            grad_out.cpu().to(dtype),
-        )
+        applied = partial(self._apply, function)
+        return autograd(applied, cast, self.places, grad_out.cpu().to(dtype))
 
     def _apply(self, function: Any, *leaves: Tensor) -> Tensor:
         _, spec = tree_flatten(tuple(self.inputs.values()))
