@@ -273,9 +273,10 @@ def back_deep(x, w1, w2, w3, target, grad_out=1.0):
 
 
 def back_deep_one_wrong(x, w1, w2, w3, target, grad_out=1.0):
+    """Of the unit that is farthest from being active, one gradient is as large as the largest."""
     grads = back_deep(x, w1, w2, w3, target, grad_out)
-    worst = grads[2].abs().argmax()
-    grads[2].view(-1)[worst] *= -1
+    farthest = ((x @ w1).relu() @ w2).amax(0).argmin()
+    grads[2][0, farthest] = grads[2].abs().max()
     return grads
 
 

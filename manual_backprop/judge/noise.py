@@ -207,7 +207,9 @@ class Noise(Watch):
             args = _replaced(args, 0, self.rounded(args[0], 1 + math.sqrt(terms)))
         elif _decomposes(func, args):
             with self:
-                return decomposition_table[func](*args, **kwargs)
+                steps = decomposition_table[func](*args, **kwargs)
+            if steps is not NotImplemented:  # as some are where sums have a fixed order
+                return steps
         result = func(*args, **kwargs)
         if func._schema.is_mutable:
             return result.copy_(self.rounded(result)) if _is_float(result) else result

@@ -24,7 +24,12 @@ def _back_max_pool2d(
 ) -> Any:
     _, indices = F.max_pool2d(x, kernel, stride, padding, return_indices=True)
     pairs = [[size, size] for size in (kernel, stride, padding, 1)]
-    return decompositions.max_pool2d_with_indices_backward(grad_out, x, *pairs, False, indices)
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")  # else it hands over to PyTorch's own kernel
+    try:
+        return decompositions.max_pool2d_with_indices_backward(grad_out, x, *pairs, False, indices)
+    finally:
+        torch.set_deterministic_debug_mode(mode)
 
 
 PLACES = {
