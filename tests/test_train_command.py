@@ -21,6 +21,7 @@ from manual_backprop.training.train import NAMES, Options, Trainer, generator
 
 SMALL = Options(epochs=3, batch_size=20, optimizer="momentum", lr=0.01, hidden=(17, 13))
 ROOT = Path(__file__).parents[1]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: other sums, other bits
 
 
 def asked(*words):
@@ -74,20 +75,24 @@ def test_it_prints_a_row_per_epoch_and_keeps_the_same_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "optimizer",
-    ["adam", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sgd", "momentum"))],
+    ("optimizer", "moments"),  # seconds from the first sign of life
+    [
+        ("adam", (0.15,)),
+        *(
+            pytest.param(name, (0.05, 0.3, 0.15), marks=pytest.mark.slow)
+            for name in ("sgd", "momentum", "adam")
+        ),
+    ],
 )
-def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(tmp_path, optimizer):
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bits(tmp_path, optimizer, moments):
     words = ("--epochs", 12, "--optimizer", optimizer, "--out")
     whole = asked(*words, tmp_path / "whole")
     assert whole.exit_code == 0, whole.output
     out, reached = tmp_path / "killed", []
-    for after in (0.05, 0.25):  # seconds from the first sign of life
+    for after in moments:
         command = [sys.executable, "-m", "manual_backprop", "train", "mnist", *map(str, words)]
         command += [out, *["--resume"] * bool(reached)]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}
-        ) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=ONE_THREAD) as process:
             process.stdout.readline()  # it has begun, and the first checkpoint is written
             time.sleep(after)
             process.kill()
@@ -196,6 +201,27 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, monkeypatch, f
         assert kept(tmp_path)["epoch"] == fails_at // 2 - 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_where_only_standard_output_is_full_that_is_said(tmp_path):
+    command = [sys.executable, "-m", "manual_backprop", "train", "mnist", "--out", tmp_path]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=ONE_THREAD
+        )
+    assert done.returncode == 2
+    assert "cannot write to standard output: No space left" in done.stderr
+
+
+def test_what_a_kill_left_half_written_is_never_read(two_epochs):
+    for name in ("checkpoint.pt", "history.json"):
+        (two_epochs / f"{name}.partial").write_bytes(b"half of")
+    trainer = Trainer(SMALL)
+    history = resume(two_epochs, trainer, "data")
+    save(two_epochs, trainer, history, "data")
+    assert [epoch.epoch for epoch in history] == [1, 2]
+    assert {file.name for file in two_epochs.iterdir()} == {"checkpoint.pt", "history.json"}
+
+
 @pytest.mark.parametrize("stopped_in", [1, 2])
 def test_ctrl_c_is_exit_1_and_says_what_is_kept(tmp_path, monkeypatch, stopped_in):
     epoch = Trainer.epoch
@@ -208,7 +234,7 @@ def test_ctrl_c_is_exit_1_and_says_what_is_kept(tmp_path, monkeypatch, stopped_i
     monkeypatch.setattr(Trainer, "epoch", stopped)
     done = asked("--out", tmp_path)
     assert done.exit_code == 1
-    assert f"{tmp_path} holds epoch {stopped_in - 1}: go on from it with --resume" in done.stderr
+    assert f"{tmp_path} holds all epochs before: go on from there with --resume" in done.stderr
     assert kept(tmp_path)["epoch"] == stopped_in - 1
     assert "nothing was kept, for there was no --out" in asked().stderr
 

@@ -112,17 +112,11 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
     try:
         _train(trainer, training, test, history, out, data)
     except KeyboardInterrupt as error:
-        raise click.ClickException(f"stopped; {_kept(out, history)}") from error
+        raise click.ClickException(f"stopped; {_kept(out)}") from error
     except Diverged as error:
-        raise click.ClickException(f"{error}; {_kept(out, history)}") from error
+        raise click.ClickException(f"{error}; {_kept(out)}") from error
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"{options.device} has not enough memory") from error
-    except OSError as error:
-        if out is None or isinstance(error, BrokenPipeError):
-            raise
-        raise click.ClickException(
-            f"cannot write to {out}: {error.strerror}; it holds what was written before"
-        ) from error
 
 
 def _options(ctx: click.Context, asked: dict[str, Any]) -> "Options":
@@ -193,7 +187,6 @@ def _train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from manual_backprop.report.as_table import Report
-    from manual_backprop.training.checkpoint import save
 
     console = Report(highlight=False)
     _head(console, trainer.options, len(training), len(test))
@@ -208,14 +201,25 @@ def _train(
         for epoch in trainer.run(
             training, test, done=len(history), progress=lambda: bar.advance(task)
         ):
-            if out is not None:
-                save(out, trainer, [*history, epoch], data)
             history.append(epoch)
+            if out is not None:
+                _keep(out, trainer, history, data)
             _row(console, epoch)
     last = history[-1]
     console.print(f"[bold]{last.accuracy:.2%}[/] of {len(test):,} test images are told right")
     if last.never_predicted:
         console.print(f"never predicted: {', '.join(map(str, last.never_predicted))}")
+
+
+def _keep(out: Path, trainer: "Trainer", history: "list[Epoch]", data: str) -> None:
+    from manual_backprop.training.checkpoint import save
+
+    try:
+        save(out, trainer, history, data)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot write to {out}: {error.strerror}; it holds what was written before"
+        ) from error
 
 
 def _head(console: "Console", options: "Options", training: int, test: int) -> None:
@@ -240,7 +244,7 @@ def _row(console: "Console", epoch: "Epoch") -> None:
     )
 
 
-def _kept(out: Path | None, history: "list[Epoch]") -> str:
+def _kept(out: Path | None) -> str:
     if out is None:
         return "nothing was kept, for there was no --out"
-    return f"{out} holds epoch {len(history)}: go on from it with --resume"
+    return f"{out} holds all epochs before: go on from there with --resume"

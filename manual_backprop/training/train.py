@@ -165,9 +165,9 @@ class Trainer:
         order = torch.randperm(len(digits), generator=generator(self.options.seed, number))
         losses = []
         for index in order.to(self.options.device).split(self.options.batch_size):
-            losses.append(self.step(*digits.rows(index, dtype)) * len(index))
+            losses.append(self.step(*digits.rows(index, dtype)).double() * len(index))
             progress()
-        return float(torch.stack(losses).sum(dtype=torch.float64)) / len(digits)
+        return float(torch.stack(losses).sum()) / len(digits)
 
     def test(self, digits: Digits) -> tuple[float, float, tuple[int, ...]]:
         """Of digits on the device: mean loss, accuracy from 0 to 1, and digits never predicted."""
