@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manual_backprop import __version__
+from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -194,6 +195,9 @@ def list_() -> None:
     except BadOp as error:
         raise _WrongFile(str(error)) from error
     as_page.show_list(as_table.Report(highlight=False), ordered)
+
+
+main.add_command(train)
 
 
 def _chosen(names: tuple[str, ...]) -> "list[Op]":

@@ -5,6 +5,7 @@ import io
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from manual_backprop.cli import main
@@ -36,8 +37,9 @@ def test_the_function_of_autograd_shown_is_right():
         exec(compile(function + judging + swish, "README.md", "exec"), {})
 
 
-def test_the_table_shown_has_the_rows_that_the_command_prints():
-    shown = blocks("text")[1].splitlines()
+@pytest.mark.parametrize("block", [1, 3])
+def test_the_table_shown_has_the_rows_that_the_command_prints(block):
+    shown = blocks("text")[block].splitlines()
     command = shown[0].removeprefix("$ uv run manual-backprop ").split()
     printed = CliRunner().invoke(main, command).output.splitlines()
 

@@ -1,0 +1,143 @@
+"""What a run leaves in its folder: a checkpoint to go on from, and its history.
+
+A file is written whole beside its place and then moved there, so that whoever pulls the plug finds
+the last epoch or the one before, and never half of one.
+"""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manual_backprop.training.train import Epoch, Options, Trainer
+
+VERSION = 1
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.json"
+FREE = ("epochs",)  # options that a resumed run may change: what was trained does not depend on it
+
+
+class BadCheckpoint(ValueError):  # noqa: N818 -- says what it is of
+    """A checkpoint that this run cannot go on from, and why."""
+
+
+def save(folder: Path, trainer: Trainer, history: Sequence[Epoch], data: str) -> None:
+    """Write the checkpoint and then `history.json` into the folder, which is made if need be.
+
+    Args:
+        folder: where to.
+        trainer: as it is at the end of the last epoch of the history.
+        history: all epochs so far; none before the first.
+        data: the `fingerprint` of what it is trained on.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+    """
+    options = asdict(trainer.options)
+    rows = [asdict(epoch) for epoch in history]
+    about = {"version": VERSION, "epoch": len(rows), "options": options, "data": data}
+    whole = {**about, "seed": trainer.options.seed, "history": rows, **trainer.state()}
+    buffer = io.BytesIO()
+    torch.save(whole, buffer)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / CHECKPOINT, buffer.getvalue())
+    _write(folder / HISTORY, json.dumps({**about, "history": rows}, indent=2).encode() + b"\n")
+
+
+def _write(file: Path, content: bytes) -> None:
+    beside = file.with_name(f"{file.name}.partial")
+    try:
+        with beside.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+def resume(folder: Path, trainer: Trainer, data: str) -> list[Epoch]:
+    """Give the trainer what the folder's checkpoint holds; the epochs so far.
+
+    Args:
+        folder: where `save` wrote.
+        trainer: a new one, of the options that the checkpoint was made with; only `epochs` may be
+            larger.
+        data: the `fingerprint` of what it is trained on.
+
+    Raises:
+        BadCheckpoint: there is none, it is damaged, or it is of another run.
+    """
+    file = folder / CHECKPOINT
+    found = _load(file)
+    if found["version"] != VERSION:
+        raise BadCheckpoint(
+            f"{file} is of version {found['version']}, and this program reads version {VERSION}: "
+            "start again with another --out"
+        )
+    try:
+        _same_run(file, found, trainer.options, data)
+        history = [
+            Epoch(**{**row, "never_predicted": tuple(row["never_predicted"])})
+            for row in found["history"]
+        ]
+        if len(history) != found["epoch"]:
+            raise ValueError(f"of {found['epoch']} epochs it tells {len(history)}")
+        trainer.restore(found)
+    except BadCheckpoint:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadCheckpoint(f"{file} is not whole: {error}; start again") from error
+    return history
+
+
+def _load(file: Path) -> dict[str, Any]:
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise BadCheckpoint(
+            f"there is no {file} to go on from; start without --resume, or name the folder that "
+            "was --out before"
+        ) from error
+    except OSError as error:
+        raise BadCheckpoint(f"cannot read {file}: {error.strerror}") from error
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            damaged = archive.testzip()
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes lead it to
+        raise BadCheckpoint(f"{file} is damaged, or no checkpoint: it cannot be read") from error
+    if damaged:
+        raise BadCheckpoint(f"{file} is damaged: the checksum of its part {damaged} is another")
+    needed = {"version", "epoch", "options", "data", "seed", "history", "weights", "optimizer"}
+    if not isinstance(found, dict) or not needed <= found.keys():
+        raise BadCheckpoint(f"{file} holds something else than a checkpoint of this program")
+    return found
+
+
+def _same_run(file: Path, found: dict[str, Any], options: Options, data: str) -> None:
+    for name, mine in asdict(options).items():
+        theirs = found["options"].get(name)
+        if theirs != mine and name not in FREE:
+            raise BadCheckpoint(
+                f"{file} was trained with {name.replace('_', ' ')} {theirs}, and {mine} is asked "
+                "for: go on as it began, or start anew with another --out"
+            )
+    if found["data"] != data:
+        raise BadCheckpoint(
+            f"{file} was trained on other data: go on with those, or start with another --out"
+        )
+    if found["epoch"] > options.epochs:
+        raise BadCheckpoint(
+            f"{file} has {found['epoch']} epochs behind it, and {options.epochs} are asked for: "
+            "ask for more"
+        )

@@ -1,0 +1,240 @@
+"""Gradient descent on the classifier, with no graph: each gradient is `back_classifier`'s.
+
+    w ← w - lr w̄        for every weight and bias w, batch by batch; momentum and adam on request
+
+torch.optim makes the update from the gradients that it is handed. `gradient="autograd"` lets
+torch.autograd find them from the same forward, to compare with.
+
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 8.3; on the weights that it begins
+    with: He, Zhang, Ren, Sun, Delving deep into rectifiers (2015), 2.2
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from random import Random
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from manual_backprop.networks.classifier import back_classifier, classifier, classifier_layers
+from manual_backprop.ops.cross_entropy import cross_entropy
+from manual_backprop.ops.relu import relu
+from manual_backprop.training.digits import CLASSES, PIXELS, Digits
+
+NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
+TEST_BATCH = 1000
+
+Gradient = Literal["hand", "autograd"]
+Optimizer = Literal["sgd", "momentum", "adam"]
+LEARNING_RATES: dict[Optimizer, float] = {"sgd": 0.1, "momentum": 0.01, "adam": 0.001}
+
+
+class Diverged(ArithmeticError):  # noqa: N818 -- says what the run did
+    """A loss that is no number any more."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that the trained weights depend on, beside the data and the machine."""
+
+    epochs: int = 10
+    batch_size: int = 200
+    lr: float = 0.1
+    optimizer: Optimizer = "sgd"
+    gradient: Gradient = "hand"
+    relu_logits: bool = False
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    hidden: tuple[int, int] = (200, 200)
+
+
+ARTICLE = Options(lr=0.01, relu_logits=True)  # row D9 of data/articles.json, to the letter
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the history.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean over the training images, each seen before the update that it took part in.
+        test_loss: mean over the test images.
+        accuracy: how many of the test images are told right, from 0 to 1.
+        never_predicted: the digits that no test image is taken for.
+        images_per_second: while training.
+    """
+
+    epoch: int
+    train_loss: float
+    test_loss: float
+    accuracy: float
+    never_predicted: tuple[int, ...]
+    images_per_second: float
+
+
+def generator(*words: object) -> torch.Generator:
+    """Numbers on the CPU that depend on the words alone, such as a seed and an epoch."""
+    return torch.Generator().manual_seed(Random(repr(words)).getrandbits(63))
+
+
+def draw_weights(options: Options) -> list[Tensor]:
+    """w1 (h, 784), b1 (h), w2 (j, h), b2 (j), w3 (10, j), b3 (10): Kaiming-normal, and zeros.
+
+    They are drawn on the CPU, so the same seed draws the same bits for every device.
+
+    Raises:
+        RuntimeError: the device is not there.
+    """
+    rand = generator(options.seed, "weights")
+    sizes = (PIXELS, *options.hidden, CLASSES)
+    dtype = getattr(torch, options.dtype)
+    weights = []
+    for size_in, size_out in pairwise(sizes):
+        normal = torch.randn(size_out, size_in, generator=rand, dtype=torch.float64)
+        weights.append((normal * math.sqrt(2 / size_in)).to(options.device, dtype))
+        weights.append(torch.zeros(size_out, device=options.device, dtype=dtype))
+    return weights
+
+
+def by_hand(
+    x: Tensor, weights: Sequence[Tensor], target: Tensor, *, relu_logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """The loss of rows x (n, 784), and its six gradients as the house writes them."""
+    w1, b1, w2, b2, w3, b3 = weights
+    loss = classifier(x, w1, b1, w2, b2, w3, b3, target, relu_logits=relu_logits)
+    _, *grads = back_classifier(x, w1, b1, w2, b2, w3, b3, target, relu_logits=relu_logits)
+    return loss, grads
+
+
+def by_autograd(
+    x: Tensor, weights: Sequence[Tensor], target: Tensor, *, relu_logits: bool
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """The same of the same forward, as torch.autograd finds them."""
+    with torch.enable_grad():
+        leaves = [weight.detach().requires_grad_() for weight in weights]
+        w1, b1, w2, b2, w3, b3 = leaves
+        loss = classifier(x, w1, b1, w2, b2, w3, b3, target, relu_logits=relu_logits)
+        return loss.detach(), torch.autograd.grad(loss, leaves)
+
+
+class Trainer:
+    """Weights, and the optimizer that moves them.
+
+    Attributes:
+        weights: the six of `draw_weights`; none of them requires a gradient.
+        optimizer: torch.optim's, of these weights.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Raises RuntimeError where the device is not there."""
+        self.options = options
+        self.weights = draw_weights(options)
+        self.optimizer: torch.optim.Optimizer
+        if options.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(self.weights, options.lr)
+        else:
+            momentum = 0.9 if options.optimizer == "momentum" else 0.0
+            self.optimizer = torch.optim.SGD(self.weights, options.lr, momentum=momentum)
+
+    def step(self, x: Tensor, target: Tensor) -> Tensor:
+        """Learn from rows x (n, 784) with class indices (n); the loss is that before."""
+        find = by_hand if self.options.gradient == "hand" else by_autograd
+        with torch.no_grad():
+            loss, grads = find(x, self.weights, target, relu_logits=self.options.relu_logits)
+            for weight, grad in zip(self.weights, grads, strict=True):
+                weight.grad = grad
+            self.optimizer.step()
+        return loss
+
+    def epoch(
+        self, digits: Digits, number: int, progress: Callable[[], None] = lambda: None
+    ) -> float:
+        """Learn from all digits once, in an order that seed and epoch number tell; the mean loss.
+
+        Args:
+            digits: on the device of the weights.
+            number: from 1.
+            progress: called after each batch.
+        """
+        dtype = self.weights[0].dtype
+        order = torch.randperm(len(digits), generator=generator(self.options.seed, number))
+        losses = []
+        for index in order.to(self.options.device).split(self.options.batch_size):
+            losses.append(self.step(*digits.rows(index, dtype)).double() * len(index))
+            progress()
+        return float(torch.stack(losses).sum()) / len(digits)
+
+    def test(self, digits: Digits) -> tuple[float, float, tuple[int, ...]]:
+        """Of digits on the device: mean loss, accuracy from 0 to 1, and digits never predicted."""
+        w1, b1, w2, b2, w3, b3 = self.weights
+        total, right = 0.0, 0
+        predicted: set[int] = set()
+        with torch.no_grad():
+            every = torch.arange(len(digits), device=self.options.device)
+            for index in every.split(TEST_BATCH):
+                x, target = digits.rows(index, w1.dtype)
+                *_, logits = classifier_layers(x, w1, b1, w2, b2, w3, b3)
+                logits = relu(logits) if self.options.relu_logits else logits
+                total += float(cross_entropy(logits, target)) * len(index)
+                told = logits.argmax(1)
+                right += int((told == target).sum())
+                predicted.update(told.tolist())
+        never = tuple(digit for digit in range(CLASSES) if digit not in predicted)
+        return total / len(digits), right / len(digits), never
+
+    def run(
+        self,
+        training: Digits,
+        test: Digits,
+        *,
+        done: int = 0,
+        progress: Callable[[], None] = lambda: None,
+    ) -> Iterator[Epoch]:
+        """Train, epoch by epoch, from the one after `done` to the last of the options.
+
+        Raises:
+            Diverged: a loss is nan or infinite; the weights are lost.
+            RuntimeError: the device is not there, or its memory does not suffice.
+        """
+        training, test = training.to(self.options.device), test.to(self.options.device)
+        for number in range(done + 1, self.options.epochs + 1):
+            start = time.perf_counter()
+            train_loss = self.epoch(training, number, progress)
+            seconds = time.perf_counter() - start
+            test_loss, accuracy, never = self.test(test)
+            if not math.isfinite(train_loss + test_loss):
+                raise Diverged(
+                    f"the loss is {train_loss + test_loss} in epoch {number}: the steps are too "
+                    f"large for this network; try a smaller --lr than {self.options.lr:g}"
+                )
+            speed = len(training) / seconds
+            yield Epoch(number, train_loss, test_loss, accuracy, never, speed)
+
+    def state(self) -> dict[str, Any]:
+        """Copies on the CPU of all that changes while training."""
+        weights = {
+            name: weight.to("cpu", copy=True)
+            for name, weight in zip(NAMES, self.weights, strict=True)
+        }
+        return {"weights": weights, "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            ValueError: it is of another network or optimizer.
+        """
+        for name, weight in zip(NAMES, self.weights, strict=True):
+            kept = state["weights"].get(name)
+            if not isinstance(kept, Tensor) or (kept.shape, kept.dtype) != (
+                weight.shape,
+                weight.dtype,
+            ):
+                raise ValueError(f"it has no {name} of {tuple(weight.shape)} {weight.dtype}")
+            weight.copy_(kept)
+        self.optimizer.load_state_dict(state["optimizer"])

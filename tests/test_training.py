@@ -1,0 +1,225 @@
+"""Training without autograd: what it learns, from what, and that it repeats."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from manual_backprop.cli import main
+from manual_backprop.data import data_folder
+from manual_backprop.judge.budget import rounding_budget
+from manual_backprop.training import digits
+from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
+from manual_backprop.training.train import (
+    ARTICLE,
+    Options,
+    Trainer,
+    by_autograd,
+    draw_weights,
+    generator,
+)
+
+SMALL = Options(epochs=3, batch_size=20, hidden=(17, 13))
+
+
+def drawn(n, seed=0):
+    rand = generator("digits", seed)
+    images = torch.randint(256, (n, 28, 28), generator=rand, dtype=torch.uint8)
+    return Digits(images, torch.randint(10, (n,), generator=rand))
+
+
+@pytest.fixture
+def few():
+    """50 images to learn from, so that the last batch is a smaller one, and 30 to test on."""
+    return drawn(50), drawn(30, 1)
+
+
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Graphs(TorchFunctionMode):
+    """Collects the functions of torch whose results belong to a graph."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and (leaf.requires_grad or leaf.grad_fn):
+                self.seen.append(func)
+        return out
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("gradient", ["hand", "autograd"])
+def test_no_graph_is_ever_built_by_hand_and_autograds_is_seen(few, optimizer, gradient):
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor)
+        return tensor
+
+    trainer = Trainer(replace(SMALL, optimizer=optimizer, gradient=gradient))
+    with Graphs() as graphs, torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        assert len(list(trainer.run(*few))) == 3
+    assert bool(graphs.seen) is bool(kept) is (gradient == "autograd")
+    assert not any(weight.requires_grad for weight in trainer.weights)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(few, optimizer):
+    trained = []
+    for seed in (0, 0, 1):
+        trainer = Trainer(replace(SMALL, optimizer=optimizer, seed=seed))
+        history = [replace(epoch, images_per_second=0) for epoch in trainer.run(*few)]
+        trained.append((trainer.weights, history))
+    assert same(trained[0][0], trained[1][0])
+    assert trained[0][1] == trained[1][1] != trained[2][1]
+    assert not same(trained[0][0], trained[2][0])
+
+
+def test_weights_are_kaiming_normal_and_biases_zero():
+    w1, b1, w2, b2, w3, b3 = draw_weights(Options(dtype="float64"))
+    assert [tuple(w.shape) for w in (w1, w2, w3)] == [(200, 784), (200, 200), (10, 200)]
+    for w in (w1, w2, w3):
+        n, sigma = w.numel(), (2 / w.shape[1]) ** 0.5
+        assert abs(w.mean()) < 5 * sigma / n**0.5  # five standard deviations of the mean,
+        assert abs(w.std() / sigma - 1) < 5 / (2 * n) ** 0.5  # and of the standard deviation
+    assert not any(b.any() for b in (b1, b2, b3))
+
+
+def test_an_epoch_meets_every_image_once_in_an_order_of_its_own(few, monkeypatch):
+    orders = []
+    rows = Digits.rows
+    monkeypatch.setattr(
+        Digits, "rows", lambda self, index, dtype: orders.append(index) or rows(self, index, dtype)
+    )
+    trainer = Trainer(SMALL)
+    trainer.epoch(few[0], 1)
+    trainer.epoch(few[0], 2)
+    assert [len(index) for index in orders] == [20, 20, 10] * 2
+    first, second = torch.cat(orders[:3]), torch.cat(orders[3:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(50))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("relu_logits", [False, True])
+def test_hand_and_autograd_learn_alike_for_200_steps(few, relu_logits):
+    options = Options(
+        batch_size=10, lr=0.01, relu_logits=relu_logits, dtype="float64", hidden=(7, 5)
+    )
+    batches = [
+        few[0].rows(index, torch.float64)
+        for number in range(40)
+        for index in torch.randperm(50, generator=generator(number)).split(10)
+    ]
+
+    def curve(*weights):
+        losses = []
+        for x, target in batches:
+            loss, grads = by_autograd(x, weights, target, relu_logits=relu_logits)
+            losses.append(loss)
+            weights = [w - options.lr * grad for w, grad in zip(weights, grads, strict=True)]
+        return torch.stack(losses)
+
+    (budget,) = rounding_budget(curve, draw_weights(options), torch.float64)
+    assert budget.judged.all()
+    assert budget.settled
+    assert budget.truth[-5:].mean() < budget.truth[:5].mean()
+    for gradient in ("hand", "autograd"):
+        trainer = Trainer(replace(options, gradient=gradient))
+        losses = torch.stack([trainer.step(x, target) for x, target in batches])
+        assert len(losses) == 200
+        assert budget.ratio(losses) <= 1
+    off = Trainer(replace(options, lr=options.lr * (1 + 1e-9)))
+    assert budget.ratio(torch.stack([off.step(x, target) for x, target in batches])) > 1
+
+
+def test_losses_are_means_over_samples(few):
+    trainer = Trainer(replace(SMALL, dtype="float64"))
+    (epoch,) = trainer.run(*few, done=2)
+    w1, b1, w2, b2, w3, b3 = trainer.weights
+    x, target = few[1].rows(torch.arange(30), torch.float64)
+    hidden = torch.relu(torch.relu(x @ w1.T + b1) @ w2.T + b2)
+    logits = hidden @ w3.T + b3
+    truth = torch.nn.functional.cross_entropy(logits, target)
+    torch.testing.assert_close(torch.tensor(epoch.test_loss, dtype=torch.float64), truth)
+    assert epoch.accuracy == (logits.argmax(1) == target).double().mean()
+    assert set(epoch.never_predicted) == set(range(10)) - set(logits.argmax(1).tolist())
+
+
+def test_it_learns_digits():
+    *_, last = Trainer(Options()).run(*subset())
+    assert last.accuracy >= 0.90
+    assert last.never_predicted == ()
+
+
+def test_the_article_learns_less():
+    *_, last = Trainer(ARTICLE).run(*subset())
+    assert 0.6 < last.accuracy < 0.90
+
+
+@pytest.mark.parametrize("name", ["float64", "float32", "bfloat16", "float16"])
+def test_every_dtype_learns(name):
+    train, test = subset()
+    train = Digits(train.images[:1000], train.labels[:1000])
+    *_, last = Trainer(Options(epochs=2, dtype=name, batch_size=100)).run(train, test)
+    assert last.accuracy > 0.6
+
+
+IMAGES, LABELS = torch.zeros(3, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 5])
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "words"),
+    [
+        (IMAGES[:2], LABELS, "2 images and 3 labels"),
+        (IMAGES[:0], LABELS[:0], "there are no images"),
+        (IMAGES, torch.tensor([0, 10, 11]), r"label 10 of image 1 is no digit .*; 2 of 3"),
+        (IMAGES, torch.tensor([0, 1, -1]), "label -1 of image 2"),
+        (IMAGES.float(), LABELS, r"not \(3, 28, 28\) of float32"),
+        (IMAGES.flatten(1), LABELS, r"not \(3, 784\) of uint8"),
+        (IMAGES, LABELS.float(), r"labels are .* not \(3,\) of float32"),
+    ],
+)
+def test_bad_data_are_named(images, labels, words):
+    with pytest.raises(BadData, match=words):
+        Digits(images, labels)
+
+
+def test_a_damaged_file_of_the_package_is_named(monkeypatch, tmp_path):
+    raw = tmp_path / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for name in digits.SUBSET:
+        (raw / name).write_bytes((data_folder() / "MNIST/raw" / name).read_bytes())
+    file = raw / "t10k-labels-idx1-ubyte"
+    file.write_bytes(file.read_bytes()[:-1])
+    monkeypatch.setattr(digits, "data_folder", lambda: tmp_path)
+    done = CliRunner().invoke(main, ["train", "mnist"])
+    assert done.exit_code == 2
+    assert "t10k-labels-idx1-ubyte is damaged or another file" in done.stderr
+
+
+def test_files_that_are_there_are_used_without_a_network(monkeypatch):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", [])
+    with pytest.raises(BadData, match=r"damaged or another file.*delete it"):
+        whole(data_folder())  # a part is not the whole
+    monkeypatch.setattr(digits, "WHOLE", digits.SUBSET)
+    assert fingerprint(*whole(data_folder())) == fingerprint(*subset())
+
+
+def test_what_cannot_be_fetched_is_exit_2_and_says_which_files_to_bring(monkeypatch, tmp_path):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setattr(MNIST, "mirrors", [f"{(tmp_path / 'nothing').as_uri()}/"])
+    done = CliRunner().invoke(main, ["train", "mnist", "--data", "full", "--root", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "without a network, put train-images-idx3-ubyte.gz, " in done.stderr
