@@ -12,6 +12,7 @@ from manual_backprop.cli import main
 from manual_backprop.data import data_folder
 from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.training import digits
+from manual_backprop.training.checkpoint import resume, save
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
 from manual_backprop.training.train import (
     ARTICLE,
@@ -82,6 +83,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(few, optimize
     assert same(trained[0][0], trained[1][0])
     assert trained[0][1] == trained[1][1] != trained[2][1]
     assert not same(trained[0][0], trained[2][0])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_one_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(few, tmp_path, optimizer):
+    options = replace(SMALL, optimizer=optimizer)
+    whole_run, begun, resumed = (
+        Trainer(options),
+        Trainer(replace(options, epochs=2)),
+        Trainer(options),
+    )
+    assert len(list(whole_run.run(*few))) == 3
+    save(tmp_path, begun, list(begun.run(*few)), "data")
+    assert len(list(resumed.run(*few, done=len(resume(tmp_path, resumed, "data"))))) == 1
+    assert same(whole_run.weights, resumed.weights)
 
 
 def test_weights_are_kaiming_normal_and_biases_zero():
