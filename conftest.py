@@ -19,11 +19,10 @@ def _timing(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if not _timing(config):
-        _refuse_what_only_timing_does(config)
     if _timing(config):
         config.option.randomly_reorganize = False  # opponents are timed one after the other
     else:
+        _refuse_what_only_timing_does(config)
         _check_shapes_in_one_thread(config)
     if report := config.getoption("benchmark_json"):
         Path(report).parent.mkdir(parents=True, exist_ok=True)  # else it fails after all is timed

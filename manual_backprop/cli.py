@@ -1,7 +1,6 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
 import io
-import os
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -56,8 +55,10 @@ class _Group(click.Group):
         except OSError as error:
             if error.filename or isinstance(error, BrokenPipeError):
                 raise
+            from manual_backprop.report.as_table import nobody_reads
+
             with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                nobody_reads(sys.stdout)
             raise _WrongFile(f"cannot write to standard output: {error.strerror}") from error
 
 
