@@ -1,0 +1,62 @@
+"""Names the mistake: which one fault in the backward gives exactly the wrong gradient that came.
+
+A cause is named only if it gives every wrong gradient that it touches to rounding, leaves the right
+ones right, and does so for several draws at several sizes. Otherwise nothing is named.
+"""
+
+from dataclasses import replace
+
+from manual_backprop.judge.diagnose.case import Case, Reading, cases
+from manual_backprop.judge.diagnose.forwards import of_another_forward
+from manual_backprop.judge.diagnose.places import where_it_is_wrong
+from manual_backprop.judge.diagnose.replay import replayed
+from manual_backprop.judge.diagnose.tensors import as_they_are
+from manual_backprop.judge.trial import Backward
+from manual_backprop.judge.verdict import Cause
+from manual_backprop.op import Op
+
+
+def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
+    """The causes of a backward's wrong values, one for each group of gradients; none if unknown.
+
+    Args:
+        op: the operator.
+        backward: a function that returns gradients of the right number, shapes and dtypes.
+        sample: on which of the operator's samples to look.
+    """
+    seen = list(cases(op, backward, sample))
+    if not seen or not seen[0].wrong or any(c.wrong != seen[0].wrong for c in seen):
+        return ()
+    found: list[Reading] = []
+    for look in (as_they_are, replayed, of_another_forward, where_it_is_wrong):
+        found += look(seen)
+        if chosen := _covering(found, seen[0]):
+            return chosen
+    return _covering(found, seen[0], parts=True)
+
+
+def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple[Cause, ...]:
+    """One reading for all wrong gradients or, in parts, as few as explain what can be explained."""
+    found = sorted(found, key=lambda reading: (not reading.whole, reading.rank))
+    left = {case.labels[i] for i in case.wrong}
+    if not parts:
+        found = [r for r in found if r.whole and set(r.cause.gradients) == left]
+    causes = []
+    while found and left:
+        best = max(found, key=lambda r: (r.whole, len(left & set(r.cause.gradients)), -r.rank))
+        covered = left & set(best.cause.gradients)
+        if not covered:
+            break
+        same = [r for r in found if covered <= set(r.cause.gradients) and r.whole == best.whole]
+        also = dict.fromkeys(
+            f"{r.cause.code}: {r.cause.what}" for r in same if r.cause.what != best.cause.what
+        )
+        causes.append(
+            replace(
+                best.cause,
+                gradients=tuple(label for label in case.labels if label in covered),
+                also=tuple(also)[:3],
+            )
+        )
+        left -= covered
+    return tuple(causes)
