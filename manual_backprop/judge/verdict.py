@@ -36,6 +36,14 @@ class Cause:
     where: str = ""
     also: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        proof = f" ({self.evidence})" if self.evidence else ""
+        lines = [f"{', '.join(self.gradients)}: {self.what}{proof}"]
+        lines += [f"  in the forward: {self.where}"] if self.where else []
+        lines.append(f"  {CODES[self.code].advice}")
+        lines += [f"  or, which is the same: {other}" for other in self.also]
+        return "\n    ".join(lines)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -72,7 +80,8 @@ class Finding:
     def __str__(self) -> str:
         where = ", ".join(filter(None, (self.sample, self.dtype, self.device, self.layout)))
         what = f"{self.backward}: {self.gradient}" if self.gradient else self.backward
-        return f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
+        said = f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
+        return f"{said}\n    {self.cause}" if self.cause else said
 
 
 class Broken(Exception):  # noqa: N818 -- carries a finding out of a call

@@ -6,14 +6,18 @@ ones right, and does so for several draws at several sizes. Otherwise nothing is
 
 from dataclasses import replace
 
+from manual_backprop.judge.diagnose.at_leaf import at_the_argument
 from manual_backprop.judge.diagnose.case import Case, Reading, cases
 from manual_backprop.judge.diagnose.forwards import of_another_forward
 from manual_backprop.judge.diagnose.places import where_it_is_wrong
+from manual_backprop.judge.diagnose.repeated import repeated
 from manual_backprop.judge.diagnose.replay import replayed
 from manual_backprop.judge.diagnose.tensors import as_they_are
 from manual_backprop.judge.trial import Backward
-from manual_backprop.judge.verdict import Cause
+from manual_backprop.judge.verdict import Cause, Finding
 from manual_backprop.op import Op
+
+LOOKS = (as_they_are, replayed, at_the_argument, repeated, of_another_forward, where_it_is_wrong)
 
 
 def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
@@ -28,7 +32,7 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
     if not seen or not seen[0].wrong or any(c.wrong != seen[0].wrong for c in seen):
         return ()
     found: list[Reading] = []
-    for look in (as_they_are, replayed, of_another_forward, where_it_is_wrong):
+    for look in LOOKS:
         found += look(seen)
         if chosen := _covering(found, seen[0]):
             return chosen
@@ -49,7 +53,7 @@ def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple
             break
         same = [r for r in found if covered <= set(r.cause.gradients) and r.whole == best.whole]
         also = dict.fromkeys(
-            f"{r.cause.code}: {r.cause.what}" for r in same if r.cause.what != best.cause.what
+            f"{r.cause.code}: {r.cause.what}" for r in same if r.cause.code != best.cause.code
         )
         causes.append(
             replace(
@@ -60,3 +64,29 @@ def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple
         )
         left -= covered
     return tuple(causes)
+
+
+class Diagnoses:
+    """The causes of one operator's wrong backwards, each looked for once."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.known: dict[tuple[Backward, str], tuple[Cause, ...]] = {}
+
+    def named(self, backward: Backward, finding: Finding, sample: str) -> Finding:
+        """The finding with its cause, where it is of a wrong value and a cause is found.
+
+        Args:
+            backward: the function that is wrong.
+            finding: what was found.
+            sample: on which of the operator's samples.
+        """
+        if finding.code != "unknown":
+            return finding
+        key = backward, sample
+        if key not in self.known:
+            self.known[key] = diagnose(self.op, backward, sample)
+        for cause in self.known[key]:
+            if finding.gradient in cause.gradients:
+                return replace(finding, code=cause.code, cause=cause)
+        return finding

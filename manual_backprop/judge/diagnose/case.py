@@ -26,6 +26,10 @@ class Reading:
     cause: Cause
     whole: bool = True  # it leaves what is right as it is
 
+    def covers(self, case: "Case") -> bool:
+        """Whether it explains all that is wrong and nothing that is not."""
+        return self.whole and set(self.cause.gradients) == {case.labels[i] for i in case.wrong}
+
 
 @dataclass(frozen=True, eq=False)
 class Case:

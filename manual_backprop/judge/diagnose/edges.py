@@ -66,9 +66,9 @@ class Place:
 
     def flows(self, grad: Tensor, inputs: list[Tensor] | None = None) -> Tensor | None:
         """What flows on when another gradient arrives, or the step saw other inputs."""
-        step = self.tape.steps[self.edge.step]
+        seen = self.inputs if inputs is None else inputs
         try:
-            return step.pull(grad, self.inputs if inputs is None else inputs)[self.edge.slot]
+            return self.tape.flows(self.edge.step, grad, seen)[self.edge.slot]
         except (RuntimeError, IndexError):  # another tensor's shape or index does not serve here
             return None
 

@@ -43,12 +43,30 @@ PARTS: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
 
 def faults(place: Place) -> Iterator[Fault]:
     """Every mistake that can be made at one edge."""
-    for kind in (
-        scaled, passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates,
-        softmax_terms, log_softmax_terms, spread, already_updated, another_input,
-        formula_of_another, another_gradient, another_axis, flipped, factor,
-    ):  # fmt: skip
+    yield from scaled(place)
+    for kind in (*LOCAL, spread, already_updated, another_input, formula_of_another,
+                 another_gradient, flipped, factor):  # fmt: skip
         yield from kind(place)
+
+
+def everywhere(place: Place) -> Iterator[Fault]:
+    """Of these, what can be made in the same way at every edge of a kind."""
+    for number, what in ((0.0, "what flows back is left out"), (-1.0, "the sign is wrong"),
+                         (2.0, "it counts twice"), (0.5, "it counts half")):  # fmt: skip
+        code = {0.0: "missing-branch", -1.0: "sign"}.get(number, "factor")
+        yield from place.fault(code, 10, ("times", number), what, number * place.right)
+    for kind in LOCAL:
+        yield from kind(place)
+    own = [("its input", t) for t in place.inputs[:1]]
+    if (formula := BY_OUT.get(place.name)) is not None:
+        for _, tensor in own:
+            what = f"the derivative of {place.name} is written for its output, and got its input"
+            flows = formula(place.grad, tensor)
+            yield from place.fault("wrong-argument", 11, "by out of own input", what, flows)
+    if len(place.inputs) == 1 and place.inputs[0].shape == place.out.shape:
+        what = f"the derivative of {place.name} is taken at its output, not at its input"
+        flows_at_out = place.flows(place.grad, [place.out])
+        yield from place.fault("wrong-argument", 17, "at own output", what, flows_at_out)
 
 
 def scaled(place: Place) -> Iterator[Fault]:
@@ -65,8 +83,14 @@ def passed_on(place: Place) -> Iterator[Fault]:
         here = grad.sum_to_size(shape) if grad.dim() >= len(shape) else grad.expand(shape)
     except RuntimeError:
         return
+    beside = [source for slot, source in enumerate(place.tape.steps[place.edge.step].sources)
+              if slot != place.edge.slot]  # fmt: skip
     if place.name in MASKS:
         code, what = "mask", f"the gradient passes {place.name} unmasked"
+    elif place.name == "mul" and beside:
+        other = place.tape.steps[beside[0]].value
+        code = "mask" if not bool(other.all()) and len(other.unique()) == 2 else "missing-factor"
+        what = f"the factor {naming(place.tape, beside[0])} is missing"
     elif place.name in ("_softmax", "_log_softmax") and place.edge.step != place.tape.out:
         code, what = "wrong-variable", "this is the gradient with respect to the output of softmax"
     else:
@@ -216,10 +240,10 @@ def another_gradient(place: Place) -> Iterator[Fault]:
         yield from place.fault("wrong-argument", 18, ("grad", name), what, place.flows(tensor))
 
 
-def another_axis(place: Place) -> Iterator[Fault]:
-    """A mean or sum sent back along the wrong axis has the wrong shape; a cumulative one has not."""
+def cumulated(place: Place) -> Iterator[Fault]:
+    """The gradient of a cumulative sum, summed from the wrong end."""
     if place.name == "cumsum":
-        what = "the gradient of a cumulative sum runs from the end, not from the start"
+        what = "the gradient of a cumulative sum is summed from the start, not from the end"
         dim = place.tape.steps[place.edge.step].flat[1]
         yield from place.fault("flipped", 12, "cumsum", what, place.grad.cumsum(dim))
 
@@ -261,3 +285,9 @@ def _moves_only(place: Place) -> bool:
         and bool((flows == 1).all())
         and (place.name not in MASKS)
     )
+
+
+LOCAL = (
+    passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates, cumulated,
+    softmax_terms, log_softmax_terms,
+)  # fmt: skip

@@ -1,6 +1,7 @@
 """The gradient of another forward: a loss over all pairs, a variance of n - 1."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,28 +9,45 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
 from manual_backprop.judge.diagnose.faults import ELEMENTWISE
-from manual_backprop.judge.diagnose.recorder import place_of
-from manual_backprop.judge.diagnose.replay import tapes_of
-from manual_backprop.judge.diagnose.tape import Step, Tape
+from manual_backprop.judge.diagnose.tape import Step
+from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
 
 def of_another_forward(cases: list[Case]) -> list[Reading]:
-    """A loss over all pairs; a variance of n - 1; an activation that is not there."""
+    """Gradients of the forward with one step or argument exchanged."""
     found: list[Reading] = []
-    for function in (cases[0].point.op.oracle, cases[0].point.op.forward):
-        for split in (0, 2):
-            tapes = tapes_of(cases, function, split) if function else []
-            for index, step in enumerate(tapes[0].steps if tapes else []):
-                if step.apply is None or index not in tapes[0].adjoints:
-                    continue
-                for code, what, other in _instead(step):
-                    if reading := _elsewhere(cases, tapes, index, code, what, other, function):
-                        found.append(reading)
+    for recording in recordings(cases, (0, 2)):
+        tape = recording.tapes[0]
+        for index, step in enumerate(tape.steps):
+            if step.apply is None and step.name and index not in tape.wrt:
+                exchanges = _arguments(step)
+            elif step.apply is not None and index in tape.adjoints:
+                exchanges = _steps(step)
+            else:
+                continue
+            for code, what, other in exchanges:
+                found += _explaining(recording, index, Cause(code, (), what), other)
     return found
 
 
-def _instead(step: Step) -> Iterator[tuple[str, str, Any]]:
+def _arguments(step: Step) -> Iterator[tuple[str, str, Any]]:
+    """Labels of another convention."""
+    if step.value.is_floating_point():
+        for what, other in (
+            ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
+            ("0 and 1 where it holds -1 and 1", lambda y: (y + 1) / 2),
+            ("1 - it", lambda y: 1 - y),
+        ):
+            said = f"it is the gradient with {what}, of {step.name}"
+            yield "convention", said, lambda inputs, f=other: f(inputs[0])
+    elif step.value.dtype is torch.int64:
+        for shift in (1, -1):
+            said = f"it is the gradient with every index in {step.name} moved by {shift}"
+            yield "convention", said, lambda inputs, s=shift: (inputs[0] + s).clamp(min=0)
+
+
+def _steps(step: Step) -> Iterator[tuple[str, str, Any]]:
     called = step.name.strip("_")
     if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view"):
         what = (
@@ -56,27 +74,19 @@ def _with_correction(step: Step, x: Tensor, correction: int) -> Tensor:
     return function(x, dim=axis, correction=correction, keepdim=keep)
 
 
-def _elsewhere(
-    cases: list[Case],
-    tapes: list[Tape],
-    index: int,
-    code: str,
-    what: str,
-    other: Any,
-    function: Any,
-) -> Reading | None:
-    explained = set(cases[0].wrong)
-    whole = True
-    for case, tape in zip(cases, tapes, strict=True):
+def _explaining(recording: Recording, index: int, cause: Cause, other: Any) -> Iterator[Reading]:
+    """The reading that a step computes something else, where it explains anything."""
+    cases = recording.cases
+    explained, whole = set(cases[0].wrong), True
+    for case, tape in zip(cases, recording.tapes, strict=True):
         try:
             grads = tape.rerun({index: other})
-        except (RuntimeError, IndexError):  # shapes do not fit without it
-            return None
+        except (RuntimeError, IndexError):  # shapes do not fit, or an index is out of range
+            return
         fits = {i for i, grad in enumerate(grads) if case.explained(i, grad)}
         explained &= fits
         whole &= all(i in fits for i in range(len(grads)) if i not in case.wrong)
-    if not explained:
-        return None
-    labels = tuple(cases[0].labels[i] for i in sorted(explained))
-    where = place_of(tapes[0].steps[index].line, function)
-    return Reading(30, Cause(code, labels, what, where=where), whole)
+    if explained:
+        labels = tuple(cases[0].labels[i] for i in sorted(explained))
+        where = recording.where(index)
+        yield Reading(30, replace(cause, gradients=labels, where=where), whole)

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
 from manual_backprop.judge.diagnose.edges import at_hand
-from manual_backprop.judge.diagnose.replay import tapes_of
 from manual_backprop.judge.diagnose.tape import Tape
+from manual_backprop.judge.diagnose.tapes import recordings
 from manual_backprop.judge.verdict import Cause
 
 
 def where_it_is_wrong(cases: list[Case]) -> list[Reading]:
     """Wrong exactly where some tensor at hand is positive, negative, 0, or the target."""
-    function = cases[0].point.op.oracle or cases[0].point.op.forward
-    tapes = tapes_of(cases, function, 0)
+    recording = next(recordings(cases), None)
+    tapes = recording.tapes if recording else []
     found = []
     for i in cases[0].wrong:
         places = [_off(case, i) for case in cases]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from math import isclose
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,84 +9,41 @@ from torch import Tensor
 from manual_backprop.judge.diagnose.case import Case, Reading
 from manual_backprop.judge.diagnose.edges import Fault, Place, naming
 from manual_backprop.judge.diagnose.faults import faults
-from manual_backprop.judge.diagnose.recorder import place_of, record
 from manual_backprop.judge.diagnose.sizes import plain
-from manual_backprop.judge.diagnose.tape import Edge, Tape, without_shifts
+from manual_backprop.judge.diagnose.tape import Edge, Tape
+from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.diagnose.tensors import scale
-from manual_backprop.judge.point import Point
 from manual_backprop.judge.verdict import Cause
 
 SCREENED = 1e-7
+NOTHING = 1e-9
 
 
 def replayed(cases: list[Case]) -> list[Reading]:
+    """Every fault at one edge that explains wrong gradients, on the first recording that has any
+    that explains them all.
+    """
     found: list[Reading] = []
-    known: set[tuple[Any, ...]] = set()
-    for function in (cases[0].point.op.oracle, cases[0].point.op.forward):
-        for split in (0, 1, 2):
-            if function is None:
-                continue
-            tapes = tapes_of(cases, function, split)
-            if not tapes or (form := _form(tapes[0])) in known:
-                continue
-            known.add(form)
-            found += _Replay(cases, tapes, function).readings()
-            if any(_covers(reading, cases[0]) for reading in found):
-                return found
+    for recording in recordings(cases):
+        found += _Replay(recording).readings()
+        if any(reading.covers(cases[0]) for reading in found):
+            break
     return found
 
 
-def _covers(reading: Reading, case: Case) -> bool:
-    return reading.whole and set(reading.cause.gradients) == {case.labels[i] for i in case.wrong}
-
-
-def _form(tape: Tape) -> tuple[Any, ...]:
-    return tuple((step.name, step.sources) for step in tape.steps), tape.cut
-
-
-def tapes_of(cases: list[Case], function: Any, split: int) -> list[Tape]:
-    """A tape of each case; none where they are not of one form or do not give the right gradients."""
-    tapes = []
-    for case in cases:
-        here = case.point
-        try:
-            tape = record(
-                lambda *leaves, here=here: here._apply(function, *leaves), here.raised,
-                _leaf_names(here), here.places, here.grad_out.double(), function, split=split,
-            )  # fmt: skip
-            tape = without_shifts(tape) or tape if _right(without_shifts(tape), case) else tape
-            if not _right(tape, case):
-                return []
-        except Exception:  # another author's forward need not bear being recorded
-            return []
-        tapes.append(tape)
-    return tapes if all(_form(tape) == _form(tapes[0]) for tape in tapes) else []
-
-
-def _right(tape: Tape | None, case: Case) -> bool:
-    return tape is not None and all(
-        budget.ratio(grad) <= 1
-        for budget, grad in zip(case.point.grads, tape.leaf_grads(), strict=True)
-    )
-
-
-def _leaf_names(here: Point) -> list[str]:
-    names: list[str] = []
-    for name, value in here.inputs.items():
-        many = isinstance(value, tuple)
-        names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
-    return names
-
-
 class _Replay:
-    """All faults on one recording, screened by an inner product and proven by a replay."""
+    """All faults on one recording.
 
-    def __init__(self, cases: list[Case], tapes: list[Tape], function: Any) -> None:
-        self.cases = cases
-        self.tapes = tapes
-        self.function = function
+    A fault changes what flows along one edge. How far that moves each gradient along a random
+    direction is an inner product of the change with the tangent there, so that nearly every fault
+    is turned down without a replay; what passes is replayed for every case and held to all entries.
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.cases, self.tapes = recording.cases, recording.tapes
         generator = torch.Generator().manual_seed(0)
-        case, tape = cases[0], tapes[0]
+        case, tape = self.cases[0], self.tapes[0]
         self.tangents, self.moved, self.size = [], [], []
         for leaf, got, true in zip(tape.wrt, case.got, case.true, strict=True):
             direction = torch.randn(true.shape, generator=generator, dtype=torch.float64)
@@ -96,21 +52,21 @@ class _Replay:
             self.size.append(float(direction.norm() * torch.maximum(got.abs(), true.abs()).max()))
 
     def readings(self) -> list[Reading]:
-        found = []
+        """Those that are proven, from the loss back to the arguments."""
+        found: list[Reading] = []
         for edge in sorted(self.tapes[0].sent, key=lambda e: (-e.step, e.slot)):
-            place = Place(self.tapes[0], edge)
-            for fault in faults(place):
-                found += self._proven(edge, fault)
+            for fault in faults(Place(self.tapes[0], edge)):
+                for labels, whole in self._screened(edge, fault):
+                    found += self._proven(edge, fault, labels, whole=whole)
         return found
 
-    def _proven(self, edge: Edge, fault: Fault) -> Iterator[Reading]:
-        """The fault as an explanation of as many wrong gradients as it explains."""
+    def _screened(self, edge: Edge, fault: Fault) -> Iterator[tuple[tuple[int, ...], bool]]:
+        """Which wrong gradients the fault may explain, and whether it leaves the others alone."""
         felt = self._felt(edge, fault.flows - self.tapes[0].sent[edge])
+        slope = [0.0] * len(felt)
+        numbers = [0.0]
         wrong = self.cases[0].wrong
-        if fault.times is None:
-            fits = [i for i in wrong if self._near(i, felt[i])]
-            numbers = [0.0]
-        else:
+        if fault.times is not None:
             slope = self._felt(edge, fault.times)
             numbers = []
             for i in wrong:
@@ -118,19 +74,17 @@ class _Replay:
                     number = (self.moved[i] - felt[i]) / slope[i]
                     if not any(isclose(number, n, rel_tol=1e-6, abs_tol=1e-9) for n in numbers):
                         numbers.append(number)
-            fits = []
         for number in numbers:
-            if fault.times is not None:
-                felt_now = [f + number * s for f, s in zip(felt, slope, strict=True)]
-                fits = [i for i in wrong if self._near(i, felt_now[i])]
-            else:
-                felt_now = felt
-            if fits:
-                whole = all(
-                    self._near(i, felt_now[i]) for i in range(len(felt)) if i not in wrong
-                ) and all(i in fits or abs(felt_now[i]) <= SCREENED * self.size[i] for i in wrong)
-                if reading := self._verified(edge, fault, tuple(fits), whole):
-                    yield reading
+            now = [f + number * s for f, s in zip(felt, slope, strict=True)]
+            near = [
+                abs(n - m) <= SCREENED * s
+                for n, m, s in zip(now, self.moved, self.size, strict=True)
+            ]
+            if fits := tuple(i for i in wrong if near[i]):
+                still = all(
+                    abs(now[i]) <= SCREENED * self.size[i] for i in range(len(now)) if i not in fits
+                )
+                yield fits, still
 
     def _felt(self, edge: Edge, change: Tensor) -> list[float]:
         source = self.tapes[0].source(edge)
@@ -139,85 +93,75 @@ class _Replay:
             for tangent in self.tangents
         ]
 
-    def _near(self, i: int, felt: float) -> bool:
-        return abs(felt - self.moved[i]) <= SCREENED * self.size[i]
-
-    def _verified(
-        self, edge: Edge, fault: Fault, labels: tuple[int, ...], whole: bool
-    ) -> Reading | None:
+    def _proven(
+        self, edge: Edge, fault: Fault, labels: tuple[int, ...], *, whole: bool
+    ) -> Iterator[Reading]:
         numbers = []
         for case, tape in zip(self.cases, self.tapes, strict=True):
-            same = [f for f in faults(Place(tape, edge)) if f.key == fault.key]
-            if not same:
-                return None
-            here = same[0]
+            here = next((f for f in faults(Place(tape, edge)) if f.key == fault.key), None)
+            if here is None:
+                return
             source = tape.source(edge)
             change = tape.arriving(source, here.flows - tape.sent[edge])
             if here.times is not None:
                 slope = tape.arriving(source, here.times)
-                number = _solved(case, labels, change, slope)
-                numbers.append(number)
-                change = [c + number * s for c, s in zip(change, slope, strict=True)]
+                numbers.append(_solved(case, labels, change, slope))
+                change = [c + numbers[-1] * s for c, s in zip(change, slope, strict=True)]
             if not all(case.explained(i, case.true[i] + change[i]) for i in labels):
-                return None
-        return self._reading(edge, fault, labels, whole, numbers)
+                return
+        if said := self._said(edge, fault, numbers):
+            code, what, rank = said
+            gradients = tuple(self.cases[0].labels[i] for i in labels)
+            cause = Cause(code, gradients, what, where=self.recording.where(edge.step))
+            yield Reading(rank, cause, whole)
 
-    def _reading(
-        self,
-        edge: Edge,
-        fault: Fault,
-        labels: tuple[int, ...],
-        whole: bool,
-        numbers: list[float],
-    ) -> Reading | None:
+    def _said(
+        self, edge: Edge, fault: Fault, numbers: list[float]
+    ) -> tuple[str, str, float] | None:
+        """Code, sentence and rank; None where the number that was solved for is none."""
         tape = self.tapes[0]
-        step = tape.steps[edge.step]
-        code, what, rank = fault.code, fault.what, float(fault.rank)
-        source = naming(tape, tape.source(edge))
-        if code == "scale":
-            if max(map(abs, numbers)) < 1e-9:
-                code = "missing-branch"
-                what = f"what {source} does through {naming(tape, edge.step)} is left out"
-                if (penalty := _multiple(self.tapes, edge)) is not None:
-                    code = "missing-term"
-                    what = f"the term {plain(penalty)} {source} is left out"
-            elif named := scale(numbers, self.cases):
-                code, text = named
-                what = f"what flows from {naming(tape, edge.step)} to {source} is {text} times as large as it should be"
-                if text == "-1":
-                    what = (
-                        f"what flows from {naming(tape, edge.step)} to {source} has the wrong sign"
-                    )
-                if code == "factor" and text not in ("2", "1/2"):
-                    rank += 14
-            else:
-                return None
-        elif code == "stale-weights":
-            if (
-                not all(isclose(n, numbers[0], rel_tol=1e-6) for n in numbers)
-                or abs(numbers[0]) < 1e-9
-            ):
+        rank = float(fault.rank)
+        source, step = naming(tape, tape.source(edge)), naming(tape, edge.step)
+        if fault.code == "stale-weights":
+            if numbers[0] < NOTHING or not _constant(numbers):
                 return None
             what = f"{fault.what} has already taken its step, of learning rate {numbers[0]:.4g}"
-        gradients = tuple(self.cases[0].labels[i] for i in labels)
-        return Reading(
-            rank,
-            Cause(code, gradients, what, where=place_of(step.line, self.function)),
-            whole,
-        )
+            return fault.code, what, rank
+        if fault.code != "scale":
+            return fault.code, fault.what, rank
+        if tape.uses[tape.source(edge)] > 1:
+            rank -= 0.5  # of a chain of edges that all explain it, the one where the ways part
+        if max(map(abs, numbers)) < NOTHING:
+            rank -= 1
+            if (penalty := _multiple(self.tapes, edge)) is not None:
+                return "missing-term", f"the term {plain(penalty)} {source} is left out", rank
+            return "missing-branch", f"what {source} does through {step} is left out", rank
+        if (named := scale(numbers, self.cases)) is None:
+            return None
+        code, text = named
+        if code == "sign":
+            return code, f"what {source} does through {step} has the wrong sign", rank
+        rank += 14 if code == "factor" and text not in ("2", "1/2") else 0
+        what = f"what {source} does through {step} counts {text} times what it should"
+        return code, what, rank
+
+
+def _constant(numbers: list[float]) -> bool:
+    return all(isclose(number, numbers[0], rel_tol=1e-6) for number in numbers)
 
 
 def _multiple(tapes: list[Tape], edge: Edge) -> float | None:
-    """By what an argument is multiplied where its contribution is a multiple of itself: a penalty's."""
-    numbers = []
+    """By what an argument is multiplied where its contribution is a multiple of it: a penalty's."""
+    number = None
     for tape in tapes:
         leaf, sent = tape.steps[tape.source(edge)].value, tape.sent[edge]
         size = float((leaf * leaf).sum())
-        number = float((leaf * sent).sum()) / size if size else 0.0
-        if tape.source(edge) not in tape.wrt or not torch.allclose(sent, number * leaf, 1e-9, 0):
+        if tape.source(edge) not in tape.wrt or not size or leaf.numel() < 3:
             return None
-        numbers.append(number)
-    return numbers[0]
+        number = float((leaf * sent).sum()) / size
+        if not torch.allclose(sent, number * leaf, 1e-9, 0):
+            return None
+    return number
 
 
 def _solved(

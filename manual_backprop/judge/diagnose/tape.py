@@ -1,7 +1,7 @@
 """A forward recorded step by step, so that its backward can be replayed with one fault in it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,10 +43,6 @@ class Step:
             flat[slot] = tensor
         args, kwargs = tree_unflatten(flat, self.spec)
         return self.apply(*args, **kwargs)
-
-    def constant(self, position: int) -> Any:
-        """A plain argument (no tensor) by its position; None where there is none."""
-        return self.flat[position] if position < len(self.flat) else None
 
     def pull(self, grad: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """The vector-Jacobian product of `grad`, of the value's shape, at these inputs.
@@ -108,7 +104,6 @@ class Tape:
     wrt: list[int]
     grad_out: Tensor
     cut: frozenset[int] = frozenset()
-    constants: dict[int, Tensor] = field(default_factory=dict)
 
     def inputs(self, step: int) -> list[Tensor]:
         """The values that a step was computed from."""
@@ -116,19 +111,43 @@ class Tape:
 
     @cached_property
     def _reverse(self) -> tuple[dict[int, Tensor], dict[Edge, Tensor]]:
+        return vars(self.replay(lambda _tape, _edge: None))["_reverse"]  # type: ignore[no-any-return]
+
+    def replay(self, fault: Callable[["Tape", Edge], Tensor | None]) -> "Tape":
+        """The tape with another backward.
+
+        Args:
+            fault: of the tape so far and an edge, what flows along it instead; None to leave it.
+        """
         adjoints = {self.out: self.grad_out}
         sent: dict[Edge, Tensor] = {}
+        other = replace(self)
+        vars(other)["_reverse"] = adjoints, sent
         for index in range(self.out, -1, -1):
             if index not in adjoints or self.steps[index].apply is None or index in self.cut:
                 continue
             step = self.steps[index]
-            for slot, grad in enumerate(step.pull(adjoints[index], self.inputs(index))):
+            for slot, grad in enumerate(self.flows(index, adjoints[index], self.inputs(index))):
                 if grad is not None:
-                    sent[Edge(index, slot)] = grad
-                    source = step.sources[slot]
-                    known = adjoints.get(source)
-                    adjoints[source] = grad if known is None else known + grad
-        return adjoints, sent
+                    edge = Edge(index, slot)
+                    sent[edge] = grad
+                    instead = fault(other, edge)
+                    flows = grad if instead is None else instead
+                    known = adjoints.get(step.sources[slot])
+                    adjoints[step.sources[slot]] = flows if known is None else known + flows
+        return other
+
+    def flows(self, step: int, grad: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """As `Step.pull`, with all that flows to one source in the first of its slots (x in x x)."""
+        sources = self.steps[step].sources
+        grads = self.steps[step].pull(grad, inputs)
+        for slot, source in enumerate(sources):
+            first = sources.index(source)
+            if first < slot and (extra := grads[slot]) is not None:
+                known = grads[first]
+                grads[first] = extra if known is None else known + extra
+                grads[slot] = None
+        return grads
 
     @property
     def adjoints(self) -> dict[int, Tensor]:
@@ -186,7 +205,7 @@ class Tape:
         return moved
 
     def rerun(self, changed: dict[int, Callable[[list[Tensor]], Tensor]]) -> list[Tensor]:
-        """The gradients of `wrt` of another forward: some steps compute something else.
+        """The gradients of `wrt` of another forward: some steps or arguments are something else.
 
         Raises:
             RuntimeError: shapes no longer fit.
@@ -194,7 +213,8 @@ class Tape:
         values: dict[int, Tensor] = {}
         for index, step in enumerate(self.steps):
             if step.apply is None:
-                values[index] = step.value.detach()
+                values[index] = changed[index]([step.value]) if index in changed else step.value
+                values[index] = values[index].detach()
                 if index in self.wrt:
                     values[index].requires_grad_()
         with torch.enable_grad():
