@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from manual_backprop import __version__
+from manual_backprop.check.command import check
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def list_() -> None:
     as_page.show_list(as_table.Report(highlight=False), ordered)
 
 
+main.add_command(check)
 main.add_command(train)
 
 

@@ -81,12 +81,13 @@ class Diagnoses:
             finding: what was found.
             sample: on which of the operator's samples.
         """
-        if finding.code != "unknown":
+        if finding.code not in ("unknown", "not-linear"):
             return finding
         key = backward, sample
         if key not in self.known:
             self.known[key] = diagnose(self.op, backward, sample)
         for cause in self.known[key]:
-            if finding.gradient in cause.gradients:
+            masked = finding.code == "not-linear" and cause.code == "mask"  # g > 0 is not linear
+            if finding.gradient in cause.gradients and (finding.code == "unknown" or masked):
                 return replace(finding, code=cause.code, cause=cause)
         return finding
