@@ -18,6 +18,7 @@ from manual_backprop.judge.verdict import Cause, Finding
 from manual_backprop.op import Op
 
 LOOKS = (as_they_are, replayed, at_the_argument, repeated, of_another_forward, where_it_is_wrong)
+ENOUGH = 3  # cases
 
 
 def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
@@ -29,7 +30,8 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
         sample: on which of the operator's samples to look.
     """
     seen = list(cases(op, backward, sample))
-    if not seen or not seen[0].wrong or any(c.wrong != seen[0].wrong for c in seen):
+    seen = [case for case in seen if case.wrong == seen[0].wrong][:ENOUGH]
+    if len(seen) < 2 or not seen[0].wrong:
         return ()
     found: list[Reading] = []
     for look in LOOKS:
@@ -87,7 +89,7 @@ class Diagnoses:
         if key not in self.known:
             self.known[key] = diagnose(self.op, backward, sample)
         for cause in self.known[key]:
-            masked = finding.code == "not-linear" and cause.code == "mask"  # g > 0 is not linear
-            if finding.gradient in cause.gradients and (finding.code == "unknown" or masked):
+            says_more = finding.code == "unknown" or cause.code in ("mask", "extra-term")
+            if finding.gradient in cause.gradients and says_more:
                 return replace(finding, code=cause.code, cause=cause)
         return finding

@@ -63,10 +63,10 @@ class Case:
 
 
 def cases(op: Op, backward: Backward, sample: str) -> Iterator[Case]:
-    """Two draws at the sample's own sizes and one at other primes."""
+    """Draws at the sample's own sizes and at other primes, by turns."""
     own = axes(op, sample)
     moved = {axis: prime for axis, prime in zip(own, _other_primes(own), strict=False)}
-    for sizes, seed in (({}, 0), ({}, 1), (moved, 0)):
+    for sizes, seed in (({}, 0), (moved, 0), ({}, 1), ({}, 2), (moved, 1)):
         if sample == ARTICLE:
             sizes = {a: p for a, p in zip(own, PRIMES[seed:], strict=False)}
         variant = Variant(sample, "diagnosis" if sizes else "", tuple(sizes.items()))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,6 +64,10 @@ class Place:
     def inputs(self) -> list[Tensor]:
         return self.tape.inputs(self.edge.step)
 
+    def constant(self, position: int) -> Any:
+        """A plain argument of the step."""
+        return self.tape.steps[self.edge.step].flat[position]
+
     def flows(self, grad: Tensor, inputs: list[Tensor] | None = None) -> Tensor | None:
         """What flows on when another gradient arrives, or the step saw other inputs."""
         seen = self.inputs if inputs is None else inputs
@@ -71,6 +75,20 @@ class Place:
             return self.tape.flows(self.edge.step, grad, seen)[self.edge.slot]
         except (RuntimeError, IndexError):  # another tensor's shape or index does not serve here
             return None
+
+    def unreduced(self) -> tuple[Tensor, list[Tensor]] | None:
+        """What flows to an input that was broadcast before it is summed, and all inputs so."""
+        if self.right.shape == self.out.shape or self.right.dim() > self.out.dim():
+            return None
+        try:
+            wide = [t.expand(self.out.shape) if t.is_floating_point() else t for t in self.inputs]
+        except RuntimeError:
+            return None
+        flows = self.flows(self.grad, wide)
+        if flows is None or flows.shape != self.out.shape:
+            return None
+        summed = flows.sum_to_size(self.right.shape)
+        return (flows, wide) if torch.allclose(summed, self.right, 1e-9, 1e-12) else None
 
     def fault(
         self,
@@ -89,34 +107,72 @@ class Place:
         yield Fault(code, rank, (self.edge, kind), what, flows, times)
 
 
+def widened(grad: Tensor, like: Tensor) -> Tensor | None:
+    """A gradient of what was reduced, repeated over the axes that the reduction took away.
+
+    Returns:
+        It in the shape of `like`; None where it does not fit in one way.
+    """
+    if grad.dim() < like.dim():
+        for axis in range(like.dim()):
+            if (
+                grad.dim() == like.dim() - 1
+                and grad.shape == like.shape[:axis] + like.shape[axis + 1 :]
+            ):
+                grad = grad.unsqueeze(axis)
+                break
+    try:
+        return grad.expand_as(like).clone()
+    except RuntimeError:
+        return None
+
+
+class Known(NamedTuple):
+    """A tensor at hand: its name, the step that it is of, and whether it is that step's value."""
+
+    name: str
+    tensor: Tensor
+    step: int
+    is_value: bool
+
+
 def others(place: Place, like: Tensor) -> Iterator[tuple[str, Tensor]]:
     """All tensors at hand of a shape, each with its name: values, and gradients of values."""
-    for name, tensor in at_hand(place.tape).get(like.shape, []):
-        if tensor is not like and not torch.equal(tensor, like):
-            yield name, tensor
+    for known in at_hand(place.tape).get(like.shape, []):
+        if known.tensor is not like and not torch.equal(known.tensor, like):
+            yield known.name, known.tensor
 
 
-def at_hand(tape: Tape) -> dict[torch.Size, list[tuple[str, Tensor]]]:
+def at_hand(tape: Tape) -> dict[torch.Size, list[Known]]:
     """By shape: every distinct value and gradient of a tape, matrices also transposed."""
-    known: dict[torch.Size, list[tuple[str, Tensor]]] | None = vars(tape).get("_at_hand")
+    known: dict[torch.Size, list[Known]] | None = vars(tape).get("_at_hand")
     if known is not None:
         return known
     known = {}
     for index, step in enumerate(tape.steps):
-        values = [(naming(tape, index), step.value)]
+        name = naming(tape, index)
+        here = [Known(name, step.value, index, True)]
         if index in tape.adjoints:
-            values.append((f"the gradient of {naming(tape, index)}", tape.adjoints[index]))
-        if step.name == "_log_softmax":
-            values.append((f"softmax of {naming(tape, step.sources[0])}", step.value.exp()))
-        for name, value in values:
-            if value.is_floating_point():
-                turned = [(f"{name}, transposed,", value.T)] if value.dim() == 2 else []
-                for called, tensor in [(name, value), *turned]:
-                    alike = known.setdefault(tensor.shape, [])
-                    if not any(torch.equal(tensor, other) for _, other in alike):
-                        alike.append((called, tensor))
+            here.append(Known(f"the gradient of {name}", tape.adjoints[index], index, False))
+        here += (Known(said, value, index, False) for said, value in _derived(tape, index))
+        for one in here:
+            if not one.tensor.is_floating_point():
+                continue
+            turned = [one._replace(name=f"{one.name}, transposed,", tensor=one.tensor.T)]
+            for each in [one, *(turned if one.tensor.dim() == 2 else [])]:
+                alike = known.setdefault(each.tensor.shape, [])
+                if not any(torch.equal(each.tensor, other.tensor) for other in alike):
+                    alike.append(each)
     vars(tape)["_at_hand"] = known
     return known
+
+
+def left_out(tape: Tape, meant: int, instead: int) -> str:
+    """What a sum (or difference) lacks when one of its terms stands in its place; else nothing."""
+    step = tape.steps[meant]
+    if step.name not in ("add", "sub") or instead not in step.sources or len(step.sources) != 2:
+        return ""
+    return naming(tape, step.sources[1 - step.sources.index(instead)])
 
 
 def naming(tape: Tape, index: int) -> str:
@@ -128,3 +184,27 @@ def naming(tape: Tape, index: int) -> str:
         return "out"
     number = step.line.split(":")[0]
     return f"{step.name.strip('_')}" + (f" (line {number})" if number else f" (step {index})")
+
+
+def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:
+    """What people compute from a value: probabilities of logits, rows with a 1 at the index."""
+    step = tape.steps[index]
+    name, value = naming(tape, index), step.value
+    if step.name == "_log_softmax":
+        return [(f"softmax of {naming(tape, step.sources[0])}", value.exp())]
+    if step.name in ("_softmax", "sigmoid"):
+        again = value.sigmoid() if step.name == "sigmoid" else step.run([value])
+        return [(f"{step.name.strip('_')} of {name}", again)]
+    if index in tape.wrt and value.dim():
+        once = [("sigmoid", value.sigmoid()), ("softmax", value.softmax(-1))]
+        twice = [(f"{f} of {f}", g(t)) for (f, t), g in zip(
+            once, (torch.sigmoid, lambda t: t.softmax(-1)), strict=True)]  # fmt: skip
+        return [(f"{said} of {name}", t) for said, t in (*once, *twice)]
+    if step.apply is None and value.dtype is torch.int64 and value.dim() == 1 and len(value):
+        widths = {s.value.shape[-1] for s in tape.steps if s.value.dim() == 2
+                  and len(s.value) == len(value)}  # fmt: skip
+        return [
+            (f"1 at {name}", torch.nn.functional.one_hot(value, width).double())
+            for width in sorted(widths) if int(value.min()) >= 0 and int(value.max()) < width
+        ]  # fmt: skip
+    return []

@@ -7,20 +7,38 @@ the number multiplies, and the number is solved for.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.edges import Fault, Place, naming, others
-from manual_backprop.judge.diagnose.terms import log_softmax_terms, softmax_terms
+from manual_backprop.judge.diagnose.edges import (
+    Fault,
+    Place,
+    at_hand,
+    left_out,
+    naming,
+    others,
+    widened,
+)
+from manual_backprop.judge.diagnose.terms import (
+    deviation_terms,
+    log_softmax_terms,
+    logsumexp_terms,
+    normalise_terms,
+    softmax_terms,
+)
 
 MASKS = frozenset(
-    ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum", "abs")
+    ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum")
     + ("amax", "amin", "max", "min", "leaky_relu", "hardtanh", "masked_fill", "mul_mask")
 )
 ELEMENTWISE = frozenset(
     ("relu", "sigmoid", "tanh", "exp", "log", "sqrt", "softmax", "log_softmax", "sin", "cos")
     + ("neg", "abs", "gelu", "silu", "softplus", "elu", "leaky_relu", "clamp", "clamp_min")
+)
+INDEXING = frozenset(
+    ("index", "index_select", "embedding", "gather", "take", "unfold", "im2col", "as_strided")
 )
 PRODUCTS = frozenset(("mm", "addmm", "bmm", "baddbmm", "mv", "dot", "mul", "addmv"))
 # Derivatives as functions of the step's own output, which authors give its input to.
@@ -36,8 +54,10 @@ BY_OUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 # What is left of a derivative when one of its factors is forgotten.
 PARTS: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "sigmoid": {"(1 - out)": lambda v, _x, o: v * o, "out": lambda v, _x, o: v * (1 - o)},
-    "tanh": {"the square": lambda v, _x, o: v * (1 - o), "1 -": lambda v, _x, o: -v * o * o},
-    "tan": {"1 +": lambda v, _x, o: v * o * o},
+    "tanh": {"the square": lambda v, _x, o: v * (1 - o), "term 1": lambda v, _x, o: -v * o * o},
+    "tan": {"term 1": lambda v, _x, o: v * o * o},
+    "silu": {"term x s (1 - s)": lambda v, x, _o: v * x.sigmoid()},
+    "gelu": {"term x φ(x)": lambda v, x, _o: v * (1 + torch.erf(x / 2**0.5)) / 2},
 }
 
 
@@ -45,7 +65,7 @@ def faults(place: Place) -> Iterator[Fault]:
     """Every mistake that can be made at one edge."""
     yield from scaled(place)
     for kind in (*LOCAL, spread, already_updated, another_input, formula_of_another,
-                 another_gradient, flipped, factor):  # fmt: skip
+                 another_gradient, only_one_use, difference, flipped, factor):  # fmt: skip
         yield from kind(place)
 
 
@@ -91,8 +111,15 @@ def passed_on(place: Place) -> Iterator[Fault]:
         other = place.tape.steps[beside[0]].value
         code = "mask" if not bool(other.all()) and len(other.unique()) == 2 else "missing-factor"
         what = f"the factor {naming(place.tape, beside[0])} is missing"
-    elif place.name in ("_softmax", "_log_softmax") and place.edge.step != place.tape.out:
-        code, what = "wrong-variable", "this is the gradient with respect to the output of softmax"
+    elif place.name == "abs":
+        code, what = "sign", "the sign of the input is left out"
+    elif place.name == "cumsum":
+        code, what = "missing-branch", "every entry gets its own gradient, and no later one's"
+    elif place.name.strip("_").endswith("softmax") and place.edge.step != place.tape.out and (
+        place.tape.source(place.edge) in place.tape.wrt
+    ):  # fmt: skip
+        code = "wrong-variable"
+        what = f"this is the gradient with respect to what {place.name.strip('_')} gave"
     else:
         code, what = "missing-factor", f"the derivative of {place.name} is left out"
     yield from place.fault(code, 12, "passed on", what, here.clone())
@@ -107,35 +134,56 @@ def applied_twice(place: Place) -> Iterator[Fault]:
 
 def part_of_the_derivative(place: Place) -> Iterator[Fault]:
     """One factor of a derivative is forgotten."""
-    for left_out, formula in PARTS.get(place.name, {}).items():
-        what = f"the derivative of {place.name} is not whole: {left_out} is missing"
+    for missing, formula in PARTS.get(place.name, {}).items():
+        what = f"the derivative of {place.name} is not whole: {missing} is missing"
+        code = "missing-term" if missing.startswith("term") else "missing-factor"
         flows = formula(place.grad, place.inputs[0], place.out)
-        yield from place.fault("missing-factor", 15, ("part", left_out), what, flows)
+        yield from place.fault(code, 15, ("part", missing), what, flows)
+    if place.name in ("sigmoid", "tanh"):
+        squared = place.out if place.name == "sigmoid" else 1.0
+        what = f"the derivative of {place.name} has a plus, where it has a minus"
+        flows = place.grad * (squared + place.out * place.out)
+        yield from place.fault("sign", 15, "plus", what, flows)
 
 
 def mask(place: Place) -> Iterator[Fault]:
-    """A mask inverted, or taken from the gradient in place of the input."""
+    """A mask inverted, one-sided, of another entry, or taken from the gradient."""
     if place.name not in MASKS:
         return
-    grad, right = place.grad, place.right
+    grad, right, x = place.grad, place.right, place.inputs[place.edge.slot]
     if grad.shape != right.shape:
-        try:
-            spread_out = grad.expand_as(right)
-        except RuntimeError:
+        spread_out = widened(grad, right)
+        if spread_out is None:
             return
-        what = f"the gradient goes to every entry, and only the one that {place.name} took feels it"
-        yield from place.fault("mask", 12, "spread", what, spread_out.clone())
+        share = spread_out * grad.numel() / max(right.numel(), 1)
+        smallest = place.flows(grad, [-t if t is x else t for t in place.inputs])
+        for kind, what, flows in (
+            ("spread", "the gradient goes to every entry, and only the one that was taken feels it",
+             spread_out),
+            ("share", "every entry gets its share, and only the one that was taken feels it", share),
+            ("other end", "the gradient goes to the entry at the other end", smallest),
+        ):  # fmt: skip
+            yield from place.fault("mask", 12, kind, what, flows)
+        for axis in range(right.dim()):
+            what = f"the largest entries are those along axis {axis}, not along the forward's axis"
+            largest = (x == x.amax(axis, keepdim=True)).to(grad.dtype)
+            yield from place.fault(
+                "wrong-axis", 12, ("mask axis", axis), what, largest * spread_out
+            )
         return
-    yield from place.fault("mask", 13, "inverted", "the mask is inverted", grad - right)
-    positive = (grad > 0).to(grad.dtype) * grad
-    yield from place.fault(
-        "mask", 13, "by grad", "the mask asks whether the gradient is positive, not the input",
-        positive,
-    )  # fmt: skip
-    yield from place.fault(
-        "mask", 13, "both", "the mask also asks whether the gradient is positive",
-        right * (grad > 0),
-    )  # fmt: skip
+    positive = (grad > 0).to(grad.dtype)
+    for kind, what, flows in (
+        ("inverted", "the mask is inverted", grad - right),
+        ("by grad", "the mask asks whether the gradient is positive, not the input",
+         grad * positive),
+        ("both", "the mask also asks whether the gradient is positive", right * positive),
+    ):  # fmt: skip
+        yield from place.fault("mask", 13, kind, what, flows)
+    for bound in place.tape.steps[place.edge.step].flat[1:3]:
+        if isinstance(bound, (int, float)) and place.name in ("clamp", "hardtanh"):
+            for kind, inside in (("above", x >= bound), ("below", x <= bound)):
+                what = f"the mask has only one side, {kind} {bound:g}"
+                yield from place.fault("mask", 13, ("one side", kind, bound), what, grad * inside)
 
 
 def one_row(place: Place) -> Iterator[Fault]:
@@ -154,7 +202,7 @@ def one_row(place: Place) -> Iterator[Fault]:
 
 def duplicates(place: Place) -> Iterator[Fault]:
     """Where an index occurs twice, one contribution is written over the other."""
-    if place.edge.slot != 0 or place.name not in ("index", "index_select", "embedding", "gather"):
+    if place.edge.slot != 0 or place.name not in INDEXING:
         return
     counter = torch.arange(1.0, place.right.numel() + 1, dtype=place.right.dtype)
     counter = counter.reshape(place.right.shape)
@@ -170,17 +218,44 @@ def duplicates(place: Place) -> Iterator[Fault]:
         yield from place.fault(
             "overwritten", 11, ("duplicates", which), what, written.reshape(place.right.shape)
         )
+    times = torch.zeros(place.right.numel(), dtype=place.right.dtype)
+    times.index_add_(0, took.reshape(-1), torch.ones(took.numel(), dtype=times.dtype))
+    what = "where an index is repeated the gradients are averaged, not added up"
+    mean = place.right / times.clamp(min=1).reshape(place.right.shape)
+    yield from place.fault("mean-for-sum", 11, "mean of duplicates", what, mean)
 
 
 def spread(place: Place) -> Iterator[Fault]:
-    """A sum that should leave axes standing is taken over all of them."""
-    grad, right = place.grad, place.right
-    if grad.numel() > right.numel() > 1 and _moves_only(place) is False:
-        ones = place.flows(torch.ones_like(grad))
-        if ones is not None and bool((ones == ones.reshape(-1)[0]).all()):
-            what = "every entry is the sum over all axes; sum over the broadcast ones only"
-            total = grad.sum().expand_as(right).clone()
-            yield from place.fault("wrong-axis", 13, "all axes", what, total)
+    """A sum that should leave axes standing is taken over all of them; a factor is left out of it."""
+    found = place.unreduced()
+    if found is None or place.right.numel() < 1:
+        return
+    flows, wide = found
+    if place.right.numel() > 1:
+        what = "every entry is the sum over all axes; sum over the broadcast ones only"
+        total = flows.sum().expand_as(place.right).clone()
+        yield from place.fault("wrong-axis", 13, "all axes", what, total)
+    for slot, tensor in enumerate(wide):
+        if tensor.is_floating_point() and bool(tensor.all()):
+            name = naming(place.tape, place.tape.steps[place.edge.step].sources[slot])
+            for code, what, under in _factors(place, name, tensor, flows):
+                shrunk = under.sum_to_size(place.right.shape)
+                yield from place.fault(code, 16, ("under the sum", what), what, shrunk)
+
+
+def _factors(
+    place: Place, name: str, tensor: Tensor, flows: Tensor
+) -> Iterator[tuple[str, str, Tensor]]:
+    """A factor too much and one too few; of what divides, times it is one too few."""
+    divides = place.name in ("div", "log", "reciprocal", "sqrt", "rsqrt") and any(
+        tensor is t or torch.equal(tensor, t) for t in (*place.inputs, place.out)
+    )
+    if divides:
+        yield "missing-factor", f"the factor 1/{name} is missing", flows * tensor
+        yield "extra-factor", f"it is divided by {name} once too often", flows / tensor
+    else:
+        yield "extra-factor", f"it is multiplied by {name}", flows * tensor
+        yield "missing-factor", f"the factor {name} is missing", flows / tensor
 
 
 def already_updated(place: Place) -> Iterator[Fault]:
@@ -203,6 +278,7 @@ def already_updated(place: Place) -> Iterator[Fault]:
 def another_input(place: Place) -> Iterator[Fault]:
     """The step's derivative is taken at another tensor that was at hand."""
     generator = torch.Generator().manual_seed(0)
+    sources = place.tape.steps[place.edge.step].sources
     for slot, own in enumerate(place.inputs):
         if not own.is_floating_point() or own.numel() < 1:
             continue
@@ -210,15 +286,19 @@ def another_input(place: Place) -> Iterator[Fault]:
         probe[slot] = torch.rand(own.shape, generator=generator, dtype=own.dtype) + 0.5
         if (flows := place.flows(place.grad, probe)) is None or torch.equal(flows, place.right):
             continue  # it has no say here
-        for name, tensor in others(place, own):
+        meant = naming(place.tape, sources[slot])
+        shapes = {own.shape, *([place.out.shape] if place.name in ("mul", "div") else [])}
+        for known in [k for shape in shapes for k in at_hand(place.tape).get(shape, [])]:
+            if known.tensor is own or torch.equal(known.tensor, own):
+                continue
             moved = [*place.inputs]
-            moved[slot] = tensor
-            meant = naming(place.tape, place.tape.steps[place.edge.step].sources[slot])
-            what = f"{name} stands where {meant} belongs"
+            moved[slot] = known.tensor
+            code, what = "wrong-argument", f"{known.name} stands where {meant} belongs"
+            if known.is_value and (lacks := left_out(place.tape, sources[slot], known.step)):
+                code, what = "missing-term", f"{lacks} is left out of {meant}"
             yield from place.fault(
-                "wrong-argument", 17, ("input", slot, name), what,
-                place.flows(place.grad, moved),
-            )  # fmt: skip
+                code, 17, ("input", slot, known.name), what, place.flows(place.grad, moved)
+            )
 
 
 def formula_of_another(place: Place) -> Iterator[Fault]:
@@ -235,17 +315,80 @@ def formula_of_another(place: Place) -> Iterator[Fault]:
 
 def another_gradient(place: Place) -> Iterator[Fault]:
     """The gradient of another tensor stands where that of the step's output belongs."""
+    after = {edge.step for edge in place.tape.sent if place.tape.source(edge) == place.edge.step}
+    skipped = {f"the gradient of {naming(place.tape, step)}": step for step in after}
     for name, tensor in others(place, place.grad):
+        code, rank = "wrong-argument", 18
         what = f"{name} arrives at {place.name}, where the gradient of its output belongs"
-        yield from place.fault("wrong-argument", 18, ("grad", name), what, place.flows(tensor))
+        if name in skipped:
+            step = place.tape.steps[skipped[name]]
+            masks = step.name in MASKS
+            code, rank = ("mask" if masks else "missing-factor"), 12
+            what = f"the {'mask' if masks else 'derivative'} of {step.name.strip('_')} is left out"
+            what += f" on the way to {naming(place.tape, place.tape.source(place.edge))}"
+        yield from place.fault(code, rank, ("grad", name), what, place.flows(tensor))
+    for axis in range(place.grad.dim()):
+        if place.grad.shape[axis] >= 3:
+            first = place.grad.narrow(axis, 0, 1).expand_as(place.grad)
+            what = f"the first entry of the gradient along axis {axis} is taken for all"
+            yield from place.fault("wrong-argument", 15, ("first", axis), what, place.flows(first))
+
+
+def difference(place: Place) -> Iterator[Fault]:
+    """Where the gradient is c (a - b), as of so many losses: another a or b, a sum, one of both."""
+    right = place.right
+    known = [k for k in at_hand(place.tape).get(right.shape, []) if "gradient of" not in k.name]
+    if right.numel() < 3 or len(known) > 16:
+        return
+    for one, other in permutations(known, 2):
+        gap = one.tensor - other.tensor
+        largest = gap.abs().argmax()
+        if float(gap.flatten()[largest]) == 0:
+            continue
+        times = right.flatten()[largest] / gap.flatten()[largest]
+        if float((times * gap - right).abs().max()) > 1e-12 * float(right.abs().max()):
+            continue
+        a, b = one.name, other.name
+        minus = f"{a} - {b}"
+        added = times * (one.tensor + other.tensor)
+        what = f"{a} + {b} stands where {minus} belongs"
+        yield from place.fault("sign", 16, ("plus", a, b), what, added)
+        what = f"only {a} is there of {minus}"
+        yield from place.fault("missing-term", 16, ("only", a, b), what, times * one.tensor)
+        for third in known:
+            code, what = "wrong-argument", f"{third.name} stands where {a} belongs in {minus}"
+            if third.is_value and (lacks := left_out(place.tape, one.step, third.step)):
+                code, what = "missing-term", f"{lacks} is left out of {a} in {minus}"
+            yield from place.fault(
+                code, 18, ("for", a, b, third.name), what, times * (third.tensor - other.tensor)
+            )
+
+
+def only_one_use(place: Place) -> Iterator[Fault]:
+    """Of many ways back to one tensor only this one is kept."""
+    tape = place.tape
+    source = tape.source(place.edge)
+    if tape.uses[source] > 2:
+        lines = {tape.steps[e.step].line or e for e in tape.sent if tape.source(e) == source}
+        name = naming(tape, source)
+        what = f"of the {tape.uses[source]} places where {name} is used only one is followed back"
+        code = "missing-branch"
+        if len(lines) == 1:  # a loop
+            code, what = "overwritten", f"{what}: written over, where they are added up"
+        rest = tape.adjoints[source] - place.right
+        yield from place.fault(code, 13, "only", what, place.right - rest)
 
 
 def cumulated(place: Place) -> Iterator[Fault]:
     """The gradient of a cumulative sum, summed from the wrong end."""
     if place.name == "cumsum":
         what = "the gradient of a cumulative sum is summed from the start, not from the end"
-        dim = place.tape.steps[place.edge.step].flat[1]
-        yield from place.fault("flipped", 12, "cumsum", what, place.grad.cumsum(dim))
+        dim, grad = place.constant(1), place.grad
+        yield from place.fault("flipped", 11, "cumsum", what, grad.cumsum(dim))
+        for axis in range(grad.dim()):
+            what = f"the sums run along axis {axis}, and in the forward along axis {dim}"
+            flows = grad.flip(axis).cumsum(axis).flip(axis)
+            yield from place.fault("wrong-axis", 11, ("cumsum axis", axis), what, flows)
 
 
 def flipped(place: Place) -> Iterator[Fault]:
@@ -261,33 +404,28 @@ def flipped(place: Place) -> Iterator[Fault]:
 
 def factor(place: Place) -> Iterator[Fault]:
     """Another tensor multiplies or divides the contribution."""
-    for name, tensor in others(place, place.right):
+    known = [*others(place, place.right)]
+    for name, tensor in [*known]:
+        if bool(((tensor > 0) & (tensor < 1)).all()):  # probabilities
+            known.append((f"{name} (1 - {name})", tensor * (1 - tensor)))
+    for name, tensor in known:
         if not bool(tensor.all()):
             continue  # what holds zeros explains too much
-        yield from place.fault(
-            "extra-factor", 21, ("times", name), f"it is multiplied by {name}",
-            place.right * tensor,
-        )  # fmt: skip
-        yield from place.fault(
-            "missing-factor", 21, ("over", name), f"the factor {name} is missing",
-            place.right / tensor,
-        )  # fmt: skip
+        near = any(tensor is t for t in (*place.inputs, place.out))
+        for code, what, flows in _factors(place, name, tensor, place.right):
+            yield from place.fault(code, 16 if near else 21, ("factor", what), what, flows)
 
 
 def _moves_only(place: Place) -> bool:
     """Whether the step only moves numbers, so that its derivative is nothing to leave out."""
-    ones = torch.ones_like(place.grad)
-    flows = place.flows(ones)
+    flows = place.flows(torch.ones_like(place.grad))
     if flows is None:
         return True
-    return (
-        place.out.numel() == flows.numel()
-        and bool((flows == 1).all())
-        and (place.name not in MASKS)
-    )
+    same = place.out.numel() == flows.numel() and bool((flows == 1).all())
+    return same and place.name not in MASKS
 
 
 LOCAL = (
     passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates, cumulated,
-    softmax_terms, log_softmax_terms,
+    softmax_terms, log_softmax_terms, logsumexp_terms, normalise_terms, deviation_terms,
 )  # fmt: skip

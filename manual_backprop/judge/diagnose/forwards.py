@@ -21,7 +21,7 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
         tape = recording.tapes[0]
         for index, step in enumerate(tape.steps):
             if step.apply is None and step.name and index not in tape.wrt:
-                exchanges = _arguments(step)
+                exchanges = _arguments(step, sum(index in s.sources for s in tape.steps))
             elif step.apply is not None and index in tape.adjoints:
                 exchanges = _steps(step)
             else:
@@ -31,8 +31,8 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
     return found
 
 
-def _arguments(step: Step) -> Iterator[tuple[str, str, Any]]:
-    """Labels of another convention."""
+def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
+    """Labels of another convention; a mask that is inverted."""
     if step.value.is_floating_point():
         for what, other in (
             ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
@@ -40,7 +40,8 @@ def _arguments(step: Step) -> Iterator[tuple[str, str, Any]]:
             ("1 - it", lambda y: 1 - y),
         ):
             said = f"it is the gradient with {what}, of {step.name}"
-            yield "convention", said, lambda inputs, f=other: f(inputs[0])
+            code = "mask" if uses == 1 and what == "1 - it" else "convention"
+            yield code, said, lambda inputs, f=other: f(inputs[0])
     elif step.value.dtype is torch.int64:
         for shift in (1, -1):
             said = f"it is the gradient with every index in {step.name} moved by {shift}"
@@ -49,7 +50,7 @@ def _arguments(step: Step) -> Iterator[tuple[str, str, Any]]:
 
 def _steps(step: Step) -> Iterator[tuple[str, str, Any]]:
     called = step.name.strip("_")
-    if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view"):
+    if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
         what = (
             f"without {called}, shapes such as (n, 1) and (n) broadcast to (n, n): it is the "
             "gradient of a loss over all pairs"

@@ -67,7 +67,7 @@ def _sets(case: Case, tape: Tape, i: int) -> Iterator[tuple[str, Tensor]]:
             column = len(shape) == 1 < true.dim() and shape[0] == true.shape[0]
         except RuntimeError:
             continue
-        for name, tensor in tensors if wide or column else ():
+        for name, tensor, _, _ in tensors if wide or column else ():
             value = tensor.reshape(-1, *(1,) * (true.dim() - 1)) if column else tensor
             value = value.expand_as(true)
             yield f"where {name} is positive", value > 0

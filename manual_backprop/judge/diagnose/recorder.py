@@ -71,7 +71,8 @@ class _Recorder(Watch):
         ]
         self.known = {id(leaf): i for i, leaf in enumerate(self.leaves)}
         self.alive: list[Any] = [*self.leaves]
-        self.split = ({}, {**_SPLIT, **_BY_SOFTMAX}, {**_SPLIT, **_BY_EXP})[split]
+        steps = ({}, {**_SPLIT, **_BY_SOFTMAX}, {**_SPLIT, **_BY_EXP})[split]
+        self.split = {**_PRODUCTS, **steps}
         self.file = file
 
     def __torch_dispatch__(
@@ -171,6 +172,10 @@ def _picked(func: Any, place: int | None) -> Callable[..., Tensor]:
     return func if place is None else lambda *args, **kwargs: func(*args, **kwargs)[place]
 
 
+def _no_scales(scales: dict[str, Any]) -> Tensor:
+    raise Unrecordable(f"a product with {scales}")
+
+
 def _softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:  # noqa: ARG001
     e = x.exp()
     return e / e.sum(dim, keepdim=True)
@@ -217,6 +222,11 @@ def _normalised(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, T
     return centred * scale, mean, scale
 
 
+_PRODUCTS = {
+    aten.addmm.default: lambda b, x, y, **scales: b + x @ y if not scales else _no_scales(scales),
+    aten.addmv.default: lambda b, x, y, **scales: b + x @ y if not scales else _no_scales(scales),
+    aten.baddbmm.default: lambda b, x, y, **s: b + x @ y if not s else _no_scales(s),
+}
 _BY_SOFTMAX = {
     aten._log_softmax.default: lambda x, dim, _half: torch.softmax(x, dim).log(),
 }

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from manual_backprop.judge.diagnose.case import Case
+from manual_backprop.judge.diagnose.fused import fused
 from manual_backprop.judge.diagnose.recorder import place_of, record
 from manual_backprop.judge.diagnose.tape import Tape, without_shifts
 from manual_backprop.judge.point import Point
@@ -35,19 +36,33 @@ def recordings(cases: list[Case], splits: tuple[int, ...] = (0, 1, 2)) -> Iterat
     """
     known: set[Any] = set()
     op = cases[0].point.op
-    made: dict[Any, list[Tape]] = vars(cases[0]).setdefault("_tapes", {})
+    made: dict[Any, list[list[Tape]]] = vars(cases[0]).setdefault("_tapes", {})
     for function in filter(None, (op.oracle, op.forward)):
         for split in splits:
             if (function, split) not in made:
-                made[function, split] = _tapes(cases, function, split)
-            tapes = made[function, split]
-            if tapes and (form := _form(tapes[0])) not in known:
-                known.add(form)
-                yield Recording(cases, tapes, function)
+                whole = _tapes(cases, function, split)
+                made[function, split] = [_fused(cases, whole), whole]
+            for tapes in made[function, split]:
+                if tapes and (form := _form(tapes[0])) not in known:
+                    known.add(form)
+                    yield Recording(cases[: len(tapes)], tapes, function)
+
+
+def _fused(cases: list[Case], tapes: list[Tape]) -> list[Tape]:
+    made = []
+    for case, tape in zip(cases, tapes, strict=False):
+        seen = fused(tape)
+        if seen is None or not _right(seen, case):
+            return []
+        made.append(seen)
+    return made if all(_form(tape) == _form(made[0]) for tape in made) else []
 
 
 def _tapes(cases: list[Case], function: Any, split: int) -> list[Tape]:
-    """A tape of each case; none where they are not of one form or do not give what is right."""
+    """A tape of each case; none where one does not give what is right.
+
+    A loop that is longer at other sizes has another form: then the cases end before it.
+    """
     tapes = []
     for case in cases:
         here = case.point
@@ -64,8 +79,10 @@ def _tapes(cases: list[Case], function: Any, split: int) -> list[Tape]:
                 return []
         except Exception:  # another author's forward need not bear being recorded
             return []
+        if tapes and _form(tape) != _form(tapes[0]):
+            break
         tapes.append(tape)
-    return tapes if all(_form(tape) == _form(tapes[0]) for tape in tapes) else []
+    return tapes
 
 
 def _form(tape: Tape) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """What a wrong gradient is, taken by itself: a multiple, a transpose, another's."""
 
+import re
 from collections.abc import Iterator
 from math import isclose
 
@@ -125,4 +126,6 @@ def scale(values: list[float], cases: list[Case]) -> tuple[str, str] | None:
     text = f"{number:.6g} = {named[0]}"
     if " - 1" in named[0]:
         return "convention", text
+    if re.fullmatch(r"[a-z]\w*/[a-z]\w*", named[0]):
+        return "wrong-axis", f"{text}: the mean runs over another axis"
     return ("sum-for-mean" if abs(number) > 1 else "mean-for-sum"), text
