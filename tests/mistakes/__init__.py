@@ -84,7 +84,7 @@ def mistake(op: Op, *expected: str, of: str = "", seen: str = "") -> Callable[[B
     return declared
 
 
-def right(op: Op) -> Callable[[Backward], Backward]:
+def alternative(op: Op) -> Callable[[Backward], Backward]:
     """Declare the function below a right backward of `op`."""
 
     def declared(backward: Backward) -> Backward:

@@ -70,7 +70,7 @@ def back_leaky_relu(x, grad_out, *, slope=0.1):
 LEAKY_RELU = Op(forward=leaky_relu, backwards=(back_leaky_relu,), samples=ROWS, wrt=("x",))
 
 
-@mistake(LEAKY_RELU, "mask", "subset", of="T13", seen="andersy005 PR5")
+@mistake(LEAKY_RELU, "missing-branch", "subset", of="T13", seen="andersy005 PR5")
 def back_leaky_relu_as_of_relu(x, grad_out, *, slope=0.1):
     return torch.where(x > 0, grad_out, 0.0)
 
@@ -256,7 +256,7 @@ def back_gelu_treats_the_gate_as_constant(x, grad_out):
     return grad_out * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
 
 
-@mistake(GELU, "factor", "missing-factor", of="T1", seen="patrickloeber/MLfromscratch#18")
+@mistake(GELU, "missing-factor", "factor", of="T1", seen="patrickloeber/MLfromscratch#18")
 def back_gelu_density_without_its_normaliser(x, grad_out):
     cdf = 0.5 * (1 + torch.erf(x / math.sqrt(2)))
     return grad_out * (cdf + x * torch.exp(-0.5 * x * x))
@@ -278,6 +278,8 @@ def back_softplus_overflows(x, grad_out):
     return grad_out * (1 - torch.exp(-x) / (1 + torch.exp(-x)))
 
 
-@mistake(SOFTPLUS, "sign", of="T7", seen="dragen1860/Deep-Learning-with-TensorFlow-book#134")
+@mistake(
+    SOFTPLUS, "wrong-argument", of="T7", seen="dragen1860/Deep-Learning-with-TensorFlow-book#134"
+)
 def back_softplus_of_the_mirrored_input(x, grad_out):
     return grad_out * torch.sigmoid(-x)

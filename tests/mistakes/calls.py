@@ -15,9 +15,14 @@ def back_linear_without_the_bias(x, weight, grad_out):
     return grad_out @ weight, grad_out.T @ x
 
 
+@mistake(LINEAR, "zero")
+def back_linear_bias_never_filled(x, weight, grad_out):
+    return grad_out @ weight, grad_out.T @ x, torch.zeros_like(weight[:, 0])
+
+
 @mistake(LINEAR, "arity", "not-a-tensor")
 def back_linear_forgets_to_return(x, weight, grad_out):
-    grad_x, grad_weight, grad_bias = grad_out @ weight, grad_out.T @ x, grad_out.sum(0)  # noqa: RUF059, F841
+    grad_x, grad_weight, grad_bias = grad_out @ weight, grad_out.T @ x, grad_out.sum(0)  # noqa: F841
 
 
 @mistake(MSE, "not-a-tensor")

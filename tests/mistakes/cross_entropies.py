@@ -42,7 +42,7 @@ def back_cross_entropy_without_the_one(logits, label, grad_out):
     return grad_out * p / len(label)
 
 
-@mistake(CROSS_ENTROPY, "subset", "mask", of="T5", seen="hunkim/DeepLearningZeroToAll PR113")
+@mistake(CROSS_ENTROPY, "subset", "extra-factor", of="T5", seen="parasdahal/tinyml#1")
 def back_cross_entropy_of_the_right_class_only(logits, label, grad_out):
     p, y = _probabilities(logits, label)
     return grad_out * (p - 1) * y / len(label)
@@ -85,7 +85,7 @@ def back_cross_entropy_softmax_over_the_batch(logits, label, grad_out):
     return grad_out * (torch.softmax(logits, 0) - y) / len(label)
 
 
-@mistake(CROSS_ENTROPY, "wrong-variable", "missing-branch", of="T5", seen="nn-zero-to-hero#45")
+@mistake(CROSS_ENTROPY, "wrong-variable", "missing-branch", of="T5", seen="mantasu/cs231n#10")
 def back_cross_entropy_to_the_log_probabilities(logits, label, grad_out):
     _, y = _probabilities(logits, label)
     return -grad_out * y / len(label)
@@ -244,9 +244,7 @@ def back_bce_with_logits(z, y, grad_out):
 BCE_WITH_LOGITS = Op(
     forward=bce_with_logits,
     backwards=(back_bce_with_logits,),
-    samples={
-        "rows": lambda rand, m=11, k=7: (rand(m, k), rand.integers(2, m, k).to(rand.dtype))
-    },
+    samples={"rows": lambda rand, m=11, k=7: (rand(m, k), rand.integers(2, m, k).to(rand.dtype))},
     wrt=("z",),
 )
 
@@ -265,6 +263,12 @@ def back_bce_with_logits_squashed_twice(z, y, grad_out):
 def back_bce_with_logits_as_of_mse(z, y, grad_out):
     p = torch.sigmoid(z)
     return grad_out * (p - y) * p * (1 - p) / z.shape[0]
+
+
+@mistake(BCE_WITH_LOGITS, "nan")
+def back_bce_with_logits_overflows(z, y, grad_out):
+    e = torch.exp(-z)
+    return grad_out * (1 - y - e / (1 + e)) / z.shape[0]
 
 
 def kl_to_logits(logits, target):  # both (n, c); target a distribution; batch mean

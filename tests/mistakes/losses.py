@@ -75,7 +75,7 @@ def back_half_sse_not_averaged(pred, target, grad_out):
     return grad_out * (pred - target)
 
 
-@mistake(HALF_SSE, "wrong-axis", "sum-for-mean", "factor", of="T1", seen="d2l-ai/d2l-en PR1000")
+@mistake(HALF_SSE, "wrong-axis", of="T1", seen="d2l-ai/d2l-en PR1000")
 def back_half_sse_by_the_columns(pred, target, grad_out):
     return grad_out * (pred - target) / pred.shape[1]
 
@@ -101,7 +101,7 @@ def back_column_mse_over_all_pairs(pred, target, grad_out):
     return grad_out * 2 * (pred - target).mean(1, keepdim=True) / len(target)
 
 
-@mistake(COLUMN_MSE, "not-reduced", "shape", of="T16", seen="tensorflow#37770")
+@mistake(COLUMN_MSE, "not-reduced", "broadcast-loss", of="T16", seen="tensorflow#37770")
 def back_column_mse_square(pred, target, grad_out):
     return grad_out * 2 * (pred - target) / len(target)
 
@@ -109,6 +109,41 @@ def back_column_mse_square(pred, target, grad_out):
 @mistake(COLUMN_MSE, "shape", of="T16", seen="pytorch/pytorch#19699")
 def back_column_mse_flat(pred, target, grad_out):
     return grad_out * 2 * (pred[:, 0] - target) / len(target)
+
+
+def regression(x, w, b, y):  # x (m, i), w (i, 1), b (1), y (m)
+    return ((x @ w + b).squeeze(1) - y).square().mean()
+
+
+def back_regression(x, w, b, y, grad_out):
+    r = grad_out * 2 / len(y) * ((x @ w + b).squeeze(1) - y)[:, None]
+    return x.T @ r, r.sum(0)
+
+
+REGRESSION = Op(
+    forward=regression,
+    backwards=(back_regression,),
+    samples={"rows": lambda rand, m=11, i=7: (rand(m, i), rand(i, 1), rand(1), rand(m))},
+    wrt=("w", "b"),
+)
+
+
+@mistake(REGRESSION, "broadcast-loss", of="T16", seen="pytorch/pytorch#4938")
+def back_regression_over_all_pairs(x, w, b, y, grad_out):
+    r = grad_out * 2 * (x @ w + b - y).sum(1, keepdim=True) / len(y) ** 2
+    return x.T @ r, r.sum(0)
+
+
+@mistake(REGRESSION, "missing-term", of="T5", seen="bighuang624#10")
+def back_regression_error_without_the_bias(x, w, b, y, grad_out):
+    r = grad_out * 2 / len(y) * ((x @ w).squeeze(1) - y)[:, None]
+    return x.T @ r, r.sum(0)
+
+
+@mistake(REGRESSION, "mean-for-sum", of="T1", seen="udacity/deep-learning-v2-pytorch#158")
+def back_regression_averaged_twice(x, w, b, y, grad_out):
+    r = grad_out * 2 / len(y) * ((x @ w + b).squeeze(1) - y)[:, None]
+    return x.T @ r / len(y), r.mean(0)
 
 
 def huber(pred, target, *, delta=0.7):  # both (m, k)
@@ -129,13 +164,17 @@ def back_huber_quadratic_everywhere(pred, target, grad_out):
     return grad_out * (pred - target) / pred.numel()
 
 
-@mistake(HUBER, "subset", "missing-factor", of="T4", seen="Bot-Academy/NeuralNetworkFromScratch PR3")
+@mistake(
+    HUBER, "subset", "missing-factor", of="T4", seen="Bot-Academy/NeuralNetworkFromScratch PR3"
+)
 def back_huber_unit_slope_outside(pred, target, grad_out, *, delta=0.7):
     r = pred - target
     return grad_out * torch.where(r.abs() <= delta, r, r.sign()) / pred.numel()
 
 
-@mistake(HUBER, "subset", "sign", of="T7", seen="lawlite19/MachineLearning_Python#1")
+@mistake(
+    HUBER, "subset", "missing-factor", "sign", of="T7", seen="lawlite19/MachineLearning_Python#1"
+)
 def back_huber_slope_without_its_sign(pred, target, grad_out, *, delta=0.7):
     r = pred - target
     return grad_out * torch.where(r.abs() <= delta, r, delta) / pred.numel()

@@ -6,7 +6,9 @@ from manual_backprop.op import Op
 from tests.mistakes import mistake
 
 
-def two_layer(x, w1, b1, w2, b2, y):  # x (n, i), w1 (i, h), w2 (h, o), y (n, o); relu, squared error
+def two_layer(
+    x, w1, b1, w2, b2, y
+):  # x (n, i), w1 (i, h), w2 (h, o), y (n, o); relu, squared error
     h = torch.relu(x @ w1 + b1)
     pred = h @ w2 + b2
     return ((pred - y) ** 2).sum() / len(x)
@@ -46,14 +48,16 @@ def back_two_layer_past_the_relu(x, w1, b1, w2, b2, y, grad_out):
     return _two_layer_grads(x, h, grad_pred @ w2.T, grad_pred)
 
 
-@mistake(TWO_LAYER, "mask", of="T13", seen="exacity/deeplearningbook-chinese#127")
+@mistake(TWO_LAYER, "mask", "not-linear", of="T13", seen="exacity/deeplearningbook-chinese#127")
 def back_two_layer_mask_of_the_gradient(x, w1, b1, w2, b2, y, grad_out):
     h, grad_pred = _two_layer(x, w1, b1, w2, b2, y, grad_out)
     grad_h = grad_pred @ w2.T
     return _two_layer_grads(x, h, grad_h * (grad_h > 0), grad_pred)
 
 
-@mistake(TWO_LAYER, "stale-weights", of="T15", seen="joelgrus/data-science-from-scratch#31")
+@mistake(
+    TWO_LAYER, "stale-weights", "not-linear", of="T15", seen="joelgrus/data-science-from-scratch#31"
+)
 def back_two_layer_after_the_update(x, w1, b1, w2, b2, y, grad_out):
     h, grad_pred = _two_layer(x, w1, b1, w2, b2, y, grad_out)
     w2_new = w2 - 0.01 * h.T @ grad_pred
@@ -61,7 +65,7 @@ def back_two_layer_after_the_update(x, w1, b1, w2, b2, y, grad_out):
     return _two_layer_grads(x, h, grad_z, grad_pred)
 
 
-@mistake(TWO_LAYER, "wrong-argument", of="T6", seen="jcjohnson/pytorch-examples#28")
+@mistake(TWO_LAYER, "wrong-argument", "not-linear", of="T6", seen="jcjohnson/pytorch-examples#28")
 def back_two_layer_through_the_gradient_of_w2(x, w1, b1, w2, b2, y, grad_out):
     h, grad_pred = _two_layer(x, w1, b1, w2, b2, y, grad_out)
     grad_w2 = h.T @ grad_pred
@@ -161,9 +165,8 @@ def back_sigmoid_net_as_the_update(x, w1, w2, y, grad_out):
 def back_sigmoid_net_after_the_update(x, w1, w2, y, grad_out):
     h, p = _sigmoid_net(x, w1, w2)
     delta2 = grad_out * (p - y) * p * (1 - p)
-    grad_w2 = h.T @ delta2
-    moved = w2 - 0.1 * grad_w2
-    return x.T @ (delta2 @ moved.T * h * (1 - h)), grad_w2
+    moved = w2 - 0.1 * h.T @ ((p - y) * p * (1 - p))
+    return x.T @ (delta2 @ moved.T * h * (1 - h)), h.T @ delta2
 
 
 def ridge(x, w, b, y, *, decay=0.3):  # x (n, i), w (i), b (), y (n)
@@ -242,7 +245,7 @@ def back_residual_skip_alone(x, w, grad_out):
     return grad_out.clone(), x.T @ grad_z
 
 
-@mistake(RESIDUAL, "transposed", "wrong-argument", of="T6", seen="DLS 119220")
+@mistake(RESIDUAL, "wrong-argument", "transposed", of="T6", seen="DLS 119220")
 def back_residual_by_the_weight_as_it_is(x, w, grad_out):
     grad_z = grad_out * (1 - torch.tanh(x @ w) ** 2)
     return grad_out + grad_z @ w, x.T @ grad_z

@@ -146,6 +146,12 @@ def back_batch_norm_variance_path_added(x, gamma, grad_out, *, eps=1e-3):
     return grad_x, (grad_out * xhat).sum(0), grad_out.sum(0)
 
 
+@mistake(BATCH_NORM, "wrong-variable", "missing-factor", of="T5", seen="DLS 119220")
+def back_batch_norm_to_the_normalised(x, gamma, grad_out, *, eps=1e-3):
+    _, grad_gamma, grad_beta = back_batch_norm(x, gamma, grad_out, eps=eps)
+    return grad_out * gamma, grad_gamma, grad_beta
+
+
 def rms_norm(x, weight, *, eps=1e-3):  # x (n, k), weight (k)
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
 
@@ -186,6 +192,13 @@ def back_rms_norm_square_for_cube(x, weight, grad_out, *, eps=1e-3):
     return grad_x, (grad_out * x * inv).sum(0)
 
 
+@mistake(RMS_NORM, "extra-term", of="T9", seen="AlexeyAB/darknet#4605")
+def back_rms_norm_centred_like_layer_norm(x, weight, grad_out, *, eps=1e-3):
+    grad_x, grad_weight = back_rms_norm(x, weight, grad_out, eps=eps)
+    inv = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    return grad_x - inv * (grad_out * weight).mean(-1, keepdim=True), grad_weight
+
+
 def column_std(x):  # x (m, k): one standard deviation per column, with m - 1
     return x.std(0)
 
@@ -207,7 +220,7 @@ def back_column_std_biased(x, out, grad_out):
     return grad_out * (x - x.mean(0)) / (len(x) * out)
 
 
-@mistake(COLUMN_STD, "missing-term", of="T9", seen="AlexeyAB/darknet#4605")
+@mistake(COLUMN_STD, "missing-term", "wrong-argument", of="T9", seen="AlexeyAB/darknet#4605")
 def back_column_std_not_centred(x, out, grad_out):
     return grad_out * x / ((len(x) - 1) * out)
 
@@ -235,7 +248,9 @@ COSINE = Op(
 )
 
 
-@mistake(COSINE, "missing-branch", "missing-term", of="T8", seen="jxgu1016/MNIST_center_loss_pytorch#9")
+@mistake(
+    COSINE, "missing-branch", "missing-term", of="T8", seen="jxgu1016/MNIST_center_loss_pytorch#9"
+)
 def back_cosine_norms_as_constants(a, b, grad_out):
     scale = grad_out[:, None] / (a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True))
     return scale * b, scale * a

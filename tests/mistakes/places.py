@@ -75,7 +75,7 @@ def back_gather_scatters(x, index, grad_out):
     return torch.zeros_like(x).scatter(1, index, grad_out)
 
 
-@mistake(GATHER, "mean-for-sum", "overwritten", of="T2", seen="kvfrans/notes#5")
+@mistake(GATHER, "mean-for-sum", of="T2", seen="kvfrans/notes#5")
 def back_gather_averages_what_meets(x, index, grad_out):
     return torch.zeros_like(x).scatter_reduce(1, index, grad_out, "mean", include_self=False)
 
@@ -145,7 +145,7 @@ def back_max_pool_to_the_whole_window(x, grad_out):
     return grad_out.repeat_interleave(3, dim=1)
 
 
-@mistake(MAX_POOL, "mask", "mean-for-sum", of="T1", seen="jxgu1016/MNIST_center_loss_pytorch#10")
+@mistake(MAX_POOL, "mask", of="T1", seen="jxgu1016/MNIST_center_loss_pytorch#10")
 def back_max_pool_as_of_average_pool(x, grad_out):
     return grad_out.repeat_interleave(3, dim=1) / 3
 
@@ -188,7 +188,14 @@ def back_dropout_of_what_was_dropped(mask, grad_out, *, p=0.3):
     return grad_out * (1 - mask) / (1 - p)
 
 
-@mistake(DROPOUT, "not-repeatable", "stateful", "mask", of="T17", seen="iamtrask/Grokking-Deep-Learning#68")
+@mistake(
+    DROPOUT,
+    "not-repeatable",
+    "stateful",
+    "mask",
+    of="T17",
+    seen="iamtrask/Grokking-Deep-Learning#68",
+)
 def back_dropout_draws_again(grad_out, *, p=0.3):
     return grad_out * (torch.rand_like(grad_out) > p) / (1 - p)
 
@@ -219,7 +226,9 @@ def back_clip_lower_side_only(x, grad_out, *, low=-0.5):
     return grad_out * (x >= low)
 
 
-@mistake(CLIP, "not-linear", "wrong-argument", of="T13", seen="exacity/deeplearningbook-chinese#127")
+@mistake(
+    CLIP, "not-linear", "wrong-argument", of="T13", seen="exacity/deeplearningbook-chinese#127"
+)
 def back_clip_clips_the_gradient(grad_out, *, low=-0.5, high=0.9):
     return grad_out.clamp(low, high)
 

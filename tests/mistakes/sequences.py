@@ -84,7 +84,7 @@ def back_cumsum_along_the_columns(grad_out):
     return grad_out.flip(0).cumsum(0).flip(0)
 
 
-@mistake(CUMSUM, "missing-branch", of="T8", seen="n0h#52")
+@mistake(CUMSUM, "missing-branch", "missing-term", of="T8", seen="n0h#52")
 def back_cumsum_of_the_entry_itself(grad_out):
     return grad_out.clone()
 

@@ -104,7 +104,7 @@ def back_log_softmax_over_the_batch(out, grad_out):
     return grad_out - out.exp() * grad_out.sum(0, keepdim=True)
 
 
-@mistake(LOG_SOFTMAX, "wrong-axis", "missing-term", of="T3", seen="pytorch/pytorch#107007")
+@mistake(LOG_SOFTMAX, "missing-term", "wrong-axis", of="T3", seen="pytorch/pytorch#107007")
 def back_log_softmax_without_any_sum(out, grad_out):
     return grad_out - out.exp() * grad_out
 
@@ -136,7 +136,7 @@ def back_logsumexp_softmax_over_columns(x, grad_out):
     return grad_out[:, None] * torch.softmax(x, 0)
 
 
-@mistake(LOGSUMEXP, "sum-for-mean", "factor", of="T1", seen="heyxhh/nnet-numpy#1")
+@mistake(LOGSUMEXP, "sum-for-mean", of="T1", seen="heyxhh/nnet-numpy#1")
 def back_logsumexp_times_the_number_of_classes(x, out, grad_out):
     return x.shape[1] * grad_out[:, None] * torch.exp(x - out[:, None])
 
@@ -224,7 +224,7 @@ def back_self_attention(x, grad_out):
 SELF_ATTENTION = Op(
     forward=self_attention,
     backwards=(back_self_attention,),
-    samples={"rows": lambda rand, m=7, d=5: (rand(m, d), )},
+    samples={"rows": lambda rand, m=7, d=5: (rand(m, d),)},
     wrt=("x",),
 )
 
