@@ -69,11 +69,11 @@ class Score:
 
 
 def scored(all_mistakes: Iterable[Mistake]) -> dict[str, Score]:
-    """Family -> Score, in the order of the families."""
+    """Family -> Score, by the families' names."""
     found: dict[str, Score] = {}
     for one in all_mistakes:
         found.setdefault(one.family, Score()).add(one)
-    return found
+    return dict(sorted(found.items()))
 
 
 def accused() -> tuple[int, list[str]]:
@@ -145,9 +145,10 @@ def main(seeds: int) -> None:
                     f"{kind}: {one.name}, expected {' or '.join(one.expected)}: {what}",
                     markup=False,
                     highlight=False,
+                    soft_wrap=True,
                 )
     for line in (*said, *spoiled.passed, *spoiled.invented):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     kinds = Counter(one.taxonomy for one in mistakes() if one.taxonomy)
     forwards = len({one.op for one in mistakes()})
     console.print(f"{len(mistakes())} mistakes of {len(kinds)} kinds in {forwards} forwards")

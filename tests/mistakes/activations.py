@@ -263,7 +263,7 @@ def back_gelu_density_without_its_normaliser(x, grad_out):
 
 
 def softplus(x):
-    return torch.log1p(torch.exp(-x.abs())) + x.clamp(min=0)
+    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 def back_softplus(x, grad_out):

@@ -234,7 +234,7 @@ def back_logistic_regression_averaged_twice(x, w, b, y, grad_out):
 
 
 def bce_with_logits(z, y):  # both (m, k); summed over k, averaged over m
-    return (z.clamp(min=0) - z * y + torch.log1p(torch.exp(-z.abs()))).sum(1).mean()
+    return -(y * F.logsigmoid(z) + (1 - y) * F.logsigmoid(-z)).sum(1).mean()
 
 
 def back_bce_with_logits(z, y, grad_out):
