@@ -26,9 +26,10 @@ class Mistake:
         op: whose right backward it differs from.
         backward: the wrong one.
         expected: codes; the first says it best, the others are true of it as well.
-        taxonomy: the kind of mistake that people report, as in "T4"; empty for what concerns the
-            call alone.
-        reference: where a mistake of this kind was made or asked about, as in "tsoding/nn.h#18".
+        taxonomy: the kind of mistake that people report, as in "T4"; empty where it is of none of
+            these.
+        reference: where a mistake of this kind, not always of this operator, was made or asked
+            about, as in "tsoding/nn.h#18".
     """
 
     op: Op

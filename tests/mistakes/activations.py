@@ -167,7 +167,7 @@ def back_sigmoid_output_less_one(out, grad_out):
     return grad_out * out * (out - 1)
 
 
-@mistake(SIGMOID, "sign", of="T7", seen="yizt/numpy_neural_network#3")
+@mistake(SIGMOID, "sign", of="T7", seen="KhawajaAbaid/micrograd_c#1")
 def back_sigmoid_one_plus(out, grad_out):
     return grad_out * out * (1 + out)
 

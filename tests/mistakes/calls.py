@@ -30,12 +30,12 @@ def back_mse_one_number(pred, target, grad_out):
     return float((grad_out * 2 * (pred - target) / pred.numel()).sum())
 
 
-@mistake(LINEAR, "dtype", of="T2", seen="pytorch/pytorch#65244")
+@mistake(LINEAR, "dtype", seen="pytorch/pytorch#65244")
 def back_linear_bias_in_float32(x, weight, grad_out):
     return grad_out @ weight, grad_out.T @ x, grad_out.sum(0, dtype=torch.float32)
 
 
-@mistake(SIGMOID, "dtype", of="T2", seen="pytorch/pytorch#78355")
+@mistake(SIGMOID, "dtype", seen="pytorch/pytorch#78355")
 def back_sigmoid_by_way_of_float32(out, grad_out):
     s = out.float()
     return s * (1 - s) * grad_out.float()
@@ -73,7 +73,7 @@ def back_tanh_squares_its_output(out, grad_out):
     return grad_out * out.pow_(2).neg_().add_(1)
 
 
-@mistake(MSE, "mutates", of="T22", seen="nn-zero-to-hero, .clone()")
+@mistake(MSE, "mutates", of="T22", seen="Karpathy's .clone()")
 def back_mse_difference_in_place(pred, target, grad_out):
     pred -= target
     return pred * (grad_out * 2 / pred.numel())
@@ -101,7 +101,7 @@ def back_average_one_tensor_twice(grad_out):
     return half, half
 
 
-@mistake(AVERAGE, "mutates", of="T22", seen="nn-zero-to-hero, .clone()")
+@mistake(AVERAGE, "mutates", of="T22", seen="Karpathy's .clone()")
 def back_average_halves_grad_out(grad_out):
     grad_out /= 2
     return grad_out.clone(), grad_out.clone()

@@ -111,7 +111,7 @@ ROW_CROSS_ENTROPY = Op(
 )
 
 
-@mistake(ROW_CROSS_ENTROPY, "wrong-argument", of="T23", seen="paiml/aprender PR2182")
+@mistake(ROW_CROSS_ENTROPY, "wrong-argument", of="T23", seen="FlagGems#5212")
 def back_row_cross_entropy_first_gradient_for_all(logits, target, grad_out):
     p = torch.softmax(logits, 1)
     return grad_out[0] * (p * target.sum(1, keepdim=True) - target)
@@ -159,7 +159,7 @@ def back_bce_of_the_positives(p, y, grad_out):
     return -grad_out * y / p / p.numel()
 
 
-@mistake(BCE, "sign", "subset", of="T7", seen="DLS 221994")
+@mistake(BCE, "sign", "subset", of="T7", seen="dennybritz/nn-from-scratch#11")
 def back_bce_second_term_negated(p, y, grad_out):
     return -grad_out * (y / p + (1 - y) / (1 - p)) / p.numel()
 
@@ -209,7 +209,7 @@ def back_logistic_regression_past_the_sigmoid(x, w, b, y, grad_out):
     return x.T @ delta, delta.sum()
 
 
-@mistake(LOGISTIC_REGRESSION, "wrong-argument", of="T4", seen="udacity/deep-learning-v2-pytorch#75")
+@mistake(LOGISTIC_REGRESSION, "wrong-argument", of="T5", seen="udacity/deep-learning-v2-pytorch#75")
 def back_logistic_regression_of_the_logits(x, w, b, y, grad_out):
     delta = grad_out * (x @ w + b - y) / len(y)
     return x.T @ delta, delta.sum()
@@ -293,6 +293,8 @@ def back_kl_to_logits_by_all_entries(logits, target, grad_out):
     return grad_out * (torch.softmax(logits, 1) - target) / logits.numel()
 
 
-@mistake(KL, "missing-term", "missing-branch", "wrong-variable", of="T5", seen="DLS 119220")
+@mistake(
+    KL, "missing-term", "missing-branch", "wrong-variable", of="T5", seen="DeepLearnToolbox#100"
+)
 def back_kl_to_logits_without_the_normaliser(logits, target, grad_out):
     return -grad_out * target / len(logits)

@@ -134,7 +134,7 @@ def back_regression_over_all_pairs(x, w, b, y, grad_out):
     return x.T @ r, r.sum(0)
 
 
-@mistake(REGRESSION, "missing-term", of="T5", seen="bighuang624#10")
+@mistake(REGRESSION, "missing-term")
 def back_regression_error_without_the_bias(x, w, b, y, grad_out):
     r = grad_out * 2 / len(y) * ((x @ w).squeeze(1) - y)[:, None]
     return x.T @ r, r.sum(0)

@@ -42,7 +42,7 @@ TWO_LAYER = Op(
 )
 
 
-@mistake(TWO_LAYER, "mask", "missing-factor", of="T13", seen="udacity/deep-learning-v2-pytorch#409")
+@mistake(TWO_LAYER, "mask", "missing-factor", of="T13", seen="andersy005 PR5")
 def back_two_layer_past_the_relu(x, w1, b1, w2, b2, y, grad_out):
     h, grad_pred = _two_layer(x, w1, b1, w2, b2, y, grad_out)
     return _two_layer_grads(x, h, grad_pred @ w2.T, grad_pred)
@@ -125,7 +125,7 @@ SIGMOID_NET = Op(
 )
 
 
-@mistake(SIGMOID_NET, "missing-factor", of="T4", seen="udacity/deep-learning-v2-pytorch#75")
+@mistake(SIGMOID_NET, "missing-factor", of="T5", seen="udacity/deep-learning-v2-pytorch#75")
 def back_sigmoid_net_output_derivative_forgotten(x, w1, w2, y, grad_out):
     h, p = _sigmoid_net(x, w1, w2)
     delta2 = grad_out * (p - y)
@@ -147,7 +147,7 @@ def back_sigmoid_net_derivative_of_the_raw_hidden(x, w1, w2, y, grad_out):
     return x.T @ (delta2 @ w2.T * z * (1 - z)), h.T @ delta2
 
 
-@mistake(SIGMOID_NET, "missing-factor", of="T4", seen="udacity/deep-learning-v2-pytorch#165")
+@mistake(SIGMOID_NET, "missing-factor", of="T4", seen="OpenANN/OpenANN#164")
 def back_sigmoid_net_hidden_from_the_bare_error(x, w1, w2, y, grad_out):
     h, p = _sigmoid_net(x, w1, w2)
     error = grad_out * (p - y)

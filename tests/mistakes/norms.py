@@ -126,7 +126,7 @@ def back_batch_norm_statistics_as_constants(x, gamma, grad_out, *, eps=1e-3):
     return grad_out * gamma / std, (grad_out * xhat).sum(0), grad_out.sum(0)
 
 
-@mistake(BATCH_NORM, "wrong-argument", of="T9", seen="pytorch#2330")
+@mistake(BATCH_NORM, "wrong-argument", of="T9", seen="mlpack PR2474")
 def back_batch_norm_scale_by_the_raw_input(x, gamma, grad_out, *, eps=1e-3):
     grad_x, _, grad_beta = back_batch_norm(x, gamma, grad_out, eps=eps)
     return grad_x, (grad_out * x).sum(0), grad_beta
@@ -146,7 +146,7 @@ def back_batch_norm_variance_path_added(x, gamma, grad_out, *, eps=1e-3):
     return grad_x, (grad_out * xhat).sum(0), grad_out.sum(0)
 
 
-@mistake(BATCH_NORM, "wrong-variable", "missing-factor", of="T5", seen="DLS 119220")
+@mistake(BATCH_NORM, "wrong-variable", "missing-factor", of="T9", seen="AlexeyAB/darknet#4605")
 def back_batch_norm_to_the_normalised(x, gamma, grad_out, *, eps=1e-3):
     _, grad_gamma, grad_beta = back_batch_norm(x, gamma, grad_out, eps=eps)
     return grad_out * gamma, grad_gamma, grad_beta
@@ -225,7 +225,7 @@ def back_column_std_not_centred(x, out, grad_out):
     return grad_out * x / ((len(x) - 1) * out)
 
 
-@mistake(COLUMN_STD, "missing-factor", of="T4", seen="DLS 119220")
+@mistake(COLUMN_STD, "missing-factor", of="T4", seen="BoltzmannEntropy/interviews.ai#4")
 def back_column_std_as_of_the_variance(x, grad_out):
     return grad_out * 2 * (x - x.mean(0)) / (len(x) - 1)
 
@@ -248,9 +248,7 @@ COSINE = Op(
 )
 
 
-@mistake(
-    COSINE, "missing-branch", "missing-term", of="T8", seen="jxgu1016/MNIST_center_loss_pytorch#9"
-)
+@mistake(COSINE, "missing-branch", "missing-term", of="T8", seen="HIPS/autograd#39")
 def back_cosine_norms_as_constants(a, b, grad_out):
     scale = grad_out[:, None] / (a.norm(dim=1, keepdim=True) * b.norm(dim=1, keepdim=True))
     return scale * b, scale * a

@@ -66,7 +66,7 @@ def back_softmax_mean_in_the_sum(out, grad_out):
     return out * (grad_out - (grad_out * out).mean(dim=1, keepdim=True))
 
 
-@mistake(SOFTMAX, "wrong-argument", of="T4", seen="mantasu/cs231n#10")
+@mistake(SOFTMAX, "wrong-argument", of="T4", seen="tsoding/nn.h#18")
 def back_softmax_of_the_inputs(x, grad_out):
     return x * (grad_out - (grad_out * x).sum(dim=1, keepdim=True))
 
@@ -89,7 +89,7 @@ LOG_SOFTMAX = Op(
 )
 
 
-@mistake(LOG_SOFTMAX, "wrong-argument", of="T4", seen="mlpack PR3469")
+@mistake(LOG_SOFTMAX, "wrong-argument", of="T3", seen="mlpack PR3469")
 def back_log_softmax_forgets_to_exponentiate(out, grad_out):
     return grad_out - out * grad_out.sum(1, keepdim=True)
 
@@ -126,7 +126,7 @@ def back_logsumexp(x, out, grad_out):
 LOGSUMEXP = Op(forward=logsumexp, backwards=(back_logsumexp,), samples=ROWS, wrt=("x",))
 
 
-@mistake(LOGSUMEXP, "missing-factor", of="T4", seen="DLS 119220")
+@mistake(LOGSUMEXP, "missing-factor", of="T4", seen="BoltzmannEntropy/interviews.ai#4")
 def back_logsumexp_of_a_plain_sum(x, grad_out):
     return grad_out[:, None].expand_as(x).clone()
 
