@@ -7,7 +7,7 @@ from math import isclose
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.case import Case, Reading
+from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Place, at_hand, naming
 from manual_backprop.judge.diagnose.faults import difference, factor
 from manual_backprop.judge.diagnose.sizes import plain
@@ -62,8 +62,8 @@ def _added(recording: Recording, i: int) -> Iterator[Reading]:
             if not case.explained(i, case.true[i] + numbers[-1] * tensor):
                 break
         else:
-            if all(isclose(n, numbers[0], rel_tol=1e-6) for n in numbers):
-                times = "" if isclose(numbers[0], 1) else f"{plain(numbers[0])} times "
+            if (number := settled(numbers, cases)) is not None:
+                times = "" if isclose(number, 1) else f"{plain(number)} times "
                 what = f"{times}{name} is added, which the forward does not have"
                 yield Reading(22, Cause("extra-term", (label,), what))
 

@@ -1,9 +1,10 @@
 """What a diagnosis has to go by: wrong gradients beside right ones, and what a cause is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from math import isclose
 from typing import Any
 
 import torch
@@ -83,6 +84,22 @@ def _other_primes(own: Mapping[str, int]) -> list[int]:
     for size in own.values():
         chosen.append(next(p for p in PRIMES if p != size and p not in chosen))
     return chosen
+
+
+def settled(numbers: Sequence[float], seen: Sequence[Case]) -> float | None:
+    """The constant that a number is in all cases, by itself or but for a factor of grad_out.
+
+    Where the result is one number, grad_out is one too: a penalty's λ comes multiplied by it, and
+    the step of weights that were moved by a gradient without it comes divided by it.
+    """
+    outer = [case.point.grad_out.double() for case in seen]
+    for power in (0, -1, 1):
+        if power and any(grad.numel() != 1 for grad in outer):
+            return None
+        values = [n * float(g.sum()) ** power for n, g in zip(numbers, outer, strict=True)]
+        if all(isclose(value, values[0], rel_tol=1e-7) for value in values):
+            return values[0]
+    return None
 
 
 def gradient_reports(op: Op, backward: Backward, sample: str) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def at_hand(tape: Tape) -> dict[torch.Size, list[Known]]:
     for index, step in enumerate(tape.steps):
         name = naming(tape, index)
         here = [Known(name, step.value, index, True)]
-        if index in tape.adjoints:
+        if index in tape.adjoints and (step.apply is not None or step.name):
             here.append(Known(f"the gradient of {name}", tape.adjoints[index], index, False))
         here += (Known(said, value, index, False) for said, value in _derived(tape, index))
         for one in here:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.edges import (
     Fault,
+    Known,
     Place,
     at_hand,
     left_out,
@@ -237,20 +238,19 @@ def spread(place: Place) -> Iterator[Fault]:
         yield from place.fault("wrong-axis", 13, "all axes", what, total)
     for slot, tensor in enumerate(wide):
         if tensor.is_floating_point() and bool(tensor.all()):
-            name = naming(place.tape, place.tape.steps[place.edge.step].sources[slot])
-            for code, what, under in _factors(place, name, tensor, flows):
+            source = place.tape.steps[place.edge.step].sources[slot]
+            name = naming(place.tape, source)
+            for code, what, under in _factors(place, name, tensor, flows, source):
                 shrunk = under.sum_to_size(place.right.shape)
                 yield from place.fault(code, 16, ("under the sum", what), what, shrunk)
 
 
 def _factors(
-    place: Place, name: str, tensor: Tensor, flows: Tensor
+    place: Place, name: str, tensor: Tensor, flows: Tensor, step: int
 ) -> Iterator[tuple[str, str, Tensor]]:
     """A factor too much and one too few; of what divides, times it is one too few."""
-    divides = place.name in ("div", "log", "reciprocal", "sqrt", "rsqrt") and any(
-        tensor is t or torch.equal(tensor, t) for t in (*place.inputs, place.out)
-    )
-    if divides:
+    inverse = place.name in ("log", "reciprocal", "sqrt", "rsqrt")
+    if step in place.tape.divisors or inverse:
         yield "missing-factor", f"the factor 1/{name} is missing", flows * tensor
         yield "extra-factor", f"it is divided by {name} once too often", flows / tensor
     else:
@@ -404,15 +404,18 @@ def flipped(place: Place) -> Iterator[Fault]:
 
 def factor(place: Place) -> Iterator[Fault]:
     """Another tensor multiplies or divides the contribution."""
-    known = [*others(place, place.right)]
-    for name, tensor in [*known]:
-        if bool(((tensor > 0) & (tensor < 1)).all()):  # probabilities
-            known.append((f"{name} (1 - {name})", tensor * (1 - tensor)))
-    for name, tensor in known:
+    known = [
+        k for k in at_hand(place.tape).get(place.right.shape, []) if k.tensor is not place.right
+    ]
+    for one in [*known]:
+        p = one.tensor
+        if bool(((p > 0) & (p < 1)).all()):  # probabilities
+            known.append(Known(f"{one.name} (1 - {one.name})", p * (1 - p), -1, False))
+    for name, tensor, step, _ in known:
         if not bool(tensor.all()):
             continue  # what holds zeros explains too much
         near = any(tensor is t for t in (*place.inputs, place.out))
-        for code, what, flows in _factors(place, name, tensor, place.right):
+        for code, what, flows in _factors(place, name, tensor, place.right, step):
             yield from place.fault(code, 16 if near else 21, ("factor", what), what, flows)
 
 

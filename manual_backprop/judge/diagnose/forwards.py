@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
+from manual_backprop.judge.diagnose.edges import naming
 from manual_backprop.judge.diagnose.faults import ELEMENTWISE
-from manual_backprop.judge.diagnose.tape import Step
+from manual_backprop.judge.diagnose.tape import Step, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
@@ -23,7 +25,7 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
             if step.apply is None and step.name and index not in tape.wrt:
                 exchanges = _arguments(step, sum(index in s.sources for s in tape.steps))
             elif step.apply is not None and index in tape.adjoints:
-                exchanges = _steps(step)
+                exchanges = _steps(tape, step)
             else:
                 continue
             for code, what, other in exchanges:
@@ -48,7 +50,7 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
             yield "convention", said, lambda inputs, s=shift: (inputs[0] + s).clamp(min=0)
 
 
-def _steps(step: Step) -> Iterator[tuple[str, str, Any]]:
+def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
     called = step.name.strip("_")
     if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
         what = (
@@ -63,9 +65,29 @@ def _steps(step: Step) -> Iterator[tuple[str, str, Any]]:
                 f"it is the gradient with a variance over {said}",
                 lambda inputs, c=correction: _with_correction(step, inputs[0], c),
             )
+    if called in ("add", "sub") and len(step.sources) == 2:
+        for slot, sign in ((0, 1), (1, 1 if called == "add" else -1)):
+            what = (
+                f"{naming(tape, step.sources[slot])} is left out of a sum that the backward needs"
+            )
+            yield "missing-term", what, partial(_without, step, slot, sign)
+    if len(step.sources) == 1 and called in ELEMENTWISE:
+        what = f"{called} is left out where the backward computes the forward again"
+        yield "wrong-argument", what, partial(_unapplied, step)
     if len(step.sources) == 1 and called in ELEMENTWISE:
         what = f"it is the gradient of the same loss without {called}"
         yield "wrong-variable", what, lambda inputs: inputs[0]
+
+
+def _without(step: Step, slot: int, sign: int, inputs: list[Tensor]) -> Tensor:
+    """The sum without one term, and with the derivatives of the whole."""
+    return step.run(inputs) - sign * inputs[slot].detach()
+
+
+def _unapplied(step: Step, inputs: list[Tensor]) -> Tensor:
+    """The step's input in place of its value, and the step's derivative."""
+    value = step.run(inputs)
+    return value + (inputs[0] - value).detach()
 
 
 def _with_correction(step: Step, x: Tensor, correction: int) -> Tensor:

@@ -6,7 +6,7 @@ from math import isclose
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.case import Case, Reading
+from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Fault, Place, naming
 from manual_backprop.judge.diagnose.faults import faults
 from manual_backprop.judge.diagnose.sizes import plain
@@ -123,9 +123,10 @@ class _Replay:
         rank = float(fault.rank)
         source, step = naming(tape, tape.source(edge)), naming(tape, edge.step)
         if fault.code == "stale-weights":
-            if numbers[0] < NOTHING or not _constant(numbers):
+            rate = settled(numbers, self.cases)
+            if rate is None or rate < NOTHING:
                 return None
-            what = f"{fault.what} has already taken its step, of learning rate {numbers[0]:.4g}"
+            what = f"{fault.what} has already taken its step, of learning rate {rate:.4g}"
             return fault.code, what, rank
         if fault.code != "scale":
             return fault.code, fault.what, rank
@@ -133,7 +134,7 @@ class _Replay:
             rank -= 0.5  # of a chain of edges that all explain it, the one where the ways part
         if max(map(abs, numbers)) < NOTHING:
             rank -= 1
-            if (penalty := _multiple(self.tapes, edge)) is not None:
+            if (penalty := _multiple(self.cases, self.tapes, edge)) is not None:
                 return "missing-term", f"the term {plain(penalty)} {source} is left out", rank
             return "missing-branch", f"what {source} does through {step} is left out", rank
         if (named := scale(numbers, self.cases)) is None:
@@ -146,22 +147,18 @@ class _Replay:
         return code, what, rank
 
 
-def _constant(numbers: list[float]) -> bool:
-    return all(isclose(number, numbers[0], rel_tol=1e-6) for number in numbers)
-
-
-def _multiple(tapes: list[Tape], edge: Edge) -> float | None:
+def _multiple(cases: list[Case], tapes: list[Tape], edge: Edge) -> float | None:
     """By what an argument is multiplied where its contribution is a multiple of it: a penalty's."""
-    number = None
+    numbers = []
     for tape in tapes:
         leaf, sent = tape.steps[tape.source(edge)].value, tape.sent[edge]
         size = float((leaf * leaf).sum())
         if tape.source(edge) not in tape.wrt or not size or leaf.numel() < 3:
             return None
-        number = float((leaf * sent).sum()) / size
-        if not torch.allclose(sent, number * leaf, 1e-9, 0):
+        numbers.append(float((leaf * sent).sum()) / size)
+        if not torch.allclose(sent, numbers[-1] * leaf, 1e-9, 0):
             return None
-    return number
+    return settled(numbers, cases)
 
 
 def _solved(

@@ -168,6 +168,18 @@ class Tape:
             count[source] = count.get(source, 0) + 1
         return count
 
+    @cached_property
+    def divisors(self) -> frozenset[int]:
+        """The steps whose value divides, as it is or spread over a shape."""
+        found: set[int] = set()
+        for index in range(self.out, -1, -1):
+            step = self.steps[index]
+            if step.name == "div" and len(step.sources) == 2:
+                found.add(step.sources[1])
+            if index in found and step.name in ("expand", "unsqueeze", "view", "clamp_min"):
+                found.add(step.sources[0])
+        return frozenset(found)
+
     def source(self, edge: Edge) -> int:
         """The step that an edge leads back to."""
         return self.steps[edge.step].sources[edge.slot]
