@@ -279,9 +279,12 @@ class Walk:
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
         variant = trial.point.variant
-        if finding.code != "unknown" or {variant.numbers, variant.grad_out} != {"normal"}:
+        if finding.code not in ("unknown", "layout"):
             return finding
-        explanations = chain(repeatable(trial, trial), promises.homogeneous(trial))
+        linear = finding.code == "unknown" and {variant.numbers, variant.grad_out} == {"normal"}
+        explanations = chain(
+            repeatable(trial, trial), promises.homogeneous(trial) if linear else ()
+        )
         return next((e for e in explanations if e.code != "not-repeatable"), finding)
 
     def _note(self, *notes: Finding) -> None:

@@ -369,11 +369,12 @@ def only_one_use(place: Place) -> Iterator[Fault]:
     tape = place.tape
     source = tape.source(place.edge)
     if tape.uses[source] > 2:
-        lines = {tape.steps[e.step].line or e for e in tape.sent if tape.source(e) == source}
+        ways = {(tape.steps[e.step].line, tape.steps[e.step].name, e.slot)
+                for e in tape.sent if tape.source(e) == source}  # fmt: skip
         name = naming(tape, source)
         what = f"of the {tape.uses[source]} places where {name} is used only one is followed back"
         code = "missing-branch"
-        if len(lines) == 1:  # a loop
+        if len(ways) == 1:  # a loop
             code, what = "overwritten", f"{what}: written over, where they are added up"
         rest = tape.adjoints[source] - place.right
         yield from place.fault(code, 13, "only", what, place.right - rest)
