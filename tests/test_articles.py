@@ -57,7 +57,7 @@ def test_every_row_says_where_in_the_code_it_is():
 
 @pytest.fixture
 def two_numbers(monkeypatch):
-    """A case that names two numbers and compares the one that it is asked for."""
+    """A case that names two numbers and compares those that it is asked for."""
     monkeypatch.setattr("tests.articles.case.CASES", {})
 
     @case("E6-test", "loss", "gradients")
