@@ -15,7 +15,6 @@ from manual_backprop.training import digits
 from manual_backprop.training.checkpoint import resume, save
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
 from manual_backprop.training.train import (
-    ARTICLE,
     Options,
     Trainer,
     by_autograd,
@@ -173,11 +172,6 @@ def test_it_learns_digits():
     *_, last = Trainer(Options()).run(*subset())
     assert last.accuracy >= 0.90
     assert last.never_predicted == ()
-
-
-def test_the_article_learns_less():
-    *_, last = Trainer(ARTICLE).run(*subset())
-    assert 0.6 < last.accuracy < 0.90
 
 
 @pytest.mark.parametrize("name", ["float64", "float32", "bfloat16", "float16"])
