@@ -20,6 +20,7 @@ from matplotlib.transforms import Bbox
 from manual_backprop import back_softmax, rounding_budget, softmax_jacobian
 from manual_backprop.data import article_numbers
 from manual_backprop.training.train import Options, by_autograd, draw_weights
+from tests.articles.case import Row
 from tests.printed import assert_printed
 
 ROOT = Path(__file__).parents[1]
@@ -142,7 +143,7 @@ def test_slopes_are_as_small_as_the_text_says(left_by):
 
 @of("softmax_jacobian")
 def test_rows_sum_to_0_and_the_matrix_is_not_needed(left_by):
-    row, p, jacobian = article_numbers()["D4"], left_by["p"], left_by["jacobian"]
+    row, p, jacobian = Row("D4"), left_by["p"], left_by["jacobian"]
     for i in (1, 2):
         assert_printed(row, f"d_p{i}", jacobian[i])
     (budget,) = rounding_budget(lambda p: softmax_jacobian(p).sum(1), (p,), p.dtype)
@@ -187,7 +188,7 @@ def test_the_error_obeys_the_law(left_by):
 
 @of("step_sizes")
 def test_the_losses_fall_and_never_below_the_floor(left_by):
-    row = article_numbers()["E7"]
+    row = Row("E7")
     losses = list(left_by["losses"].values())
     assert_printed(row, "loss", torch.tensor([series[-1] for series in losses]))
     assert_printed(row, "bound", left_by["floor"])
