@@ -17,7 +17,8 @@ from manual_backprop.cli import main
 from manual_backprop.training import checkpoint
 from manual_backprop.training.checkpoint import BadCheckpoint, resume, save
 from manual_backprop.training.digits import Digits
-from manual_backprop.training.train import NAMES, Options, Trainer, generator
+from manual_backprop.training.options import Options
+from manual_backprop.training.train import NAMES, Trainer, generator
 
 SMALL = Options(epochs=3, batch_size=20, optimizer="momentum", lr=0.01, hidden=(17, 13))
 ROOT = Path(__file__).parents[1]

@@ -14,14 +14,8 @@ from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.training import digits
 from manual_backprop.training.checkpoint import resume, save
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
-from manual_backprop.training.train import (
-    ARTICLE,
-    Options,
-    Trainer,
-    by_autograd,
-    draw_weights,
-    generator,
-)
+from manual_backprop.training.options import ARTICLE, Options
+from manual_backprop.training.train import Trainer, by_autograd, draw_weights, generator
 
 SMALL = Options(epochs=3, batch_size=20, hidden=(17, 13))
 
