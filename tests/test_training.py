@@ -12,28 +12,16 @@ from manual_backprop.cli import main
 from manual_backprop.data import data_folder
 from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.training import digits
-from manual_backprop.training.checkpoint import resume, save
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
 from manual_backprop.training.options import ARTICLE, Options
 from manual_backprop.training.train import Trainer, by_autograd, draw_weights, generator
-
-SMALL = Options(epochs=3, batch_size=20, hidden=(17, 13))
-
-
-def drawn(n, seed=0):
-    rand = generator("digits", seed)
-    images = torch.randint(256, (n, 28, 28), generator=rand, dtype=torch.uint8)
-    return Digits(images, torch.randint(10, (n,), generator=rand))
+from tests.runs import SMALL, drawn, same
 
 
 @pytest.fixture
 def few():
     """50 images to learn from, so that the last batch is a smaller one, and 30 to test on."""
     return drawn(50), drawn(30, 1)
-
-
-def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 class Graphs(TorchFunctionMode):
@@ -79,20 +67,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(few, optimize
     assert not same(trained[0][0], trained[2][0])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-def test_one_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(few, tmp_path, optimizer):
-    options = replace(SMALL, optimizer=optimizer)
-    whole_run, begun, resumed = (
-        Trainer(options),
-        Trainer(replace(options, epochs=2)),
-        Trainer(options),
-    )
-    assert len(list(whole_run.run(*few))) == 3
-    save(tmp_path, begun, list(begun.run(*few)), "data")
-    assert len(list(resumed.run(*few, done=len(resume(tmp_path, resumed, "data"))))) == 1
-    assert same(whole_run.weights, resumed.weights)
-
-
 def test_weights_are_kaiming_normal_and_biases_zero():
     w1, b1, w2, b2, w3, b3 = draw_weights(Options(dtype="float64"))
     assert [tuple(w.shape) for w in (w1, w2, w3)] == [(200, 784), (200, 200), (10, 200)]
@@ -118,10 +92,34 @@ def test_an_epoch_meets_every_image_once_in_an_order_of_its_own(few, monkeypatch
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("relu_logits", [False, True])
-def test_hand_and_autograd_learn_alike_for_200_steps(few, relu_logits):
+def sgd(weight, grad, state, lr):
+    return weight - lr * grad
+
+
+def momentum(weight, grad, state, lr):
+    state["v"] = 0.9 * state.get("v", 0) + grad
+    return weight - lr * state["v"]
+
+
+def adam(weight, grad, state, lr):
+    t = state["t"] = state.get("t", 0) + 1
+    state["m"] = 0.9 * state.get("m", 0) + 0.1 * grad
+    state["v"] = 0.999 * state.get("v", 0) + 0.001 * grad * grad
+    m, v = state["m"] / (1 - 0.9**t), state["v"] / (1 - 0.999**t)
+    return weight - lr * m / (v.sqrt() + 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("update", "relu_logits"), [(sgd, False), (sgd, True), (momentum, False), (adam, False)]
+)
+def test_hand_and_autograd_learn_alike_for_200_steps(few, update, relu_logits):
     options = Options(
-        batch_size=10, lr=0.01, relu_logits=relu_logits, dtype="float64", hidden=(7, 5)
+        batch_size=10,
+        lr=0.001 if update is adam else 0.01,
+        optimizer=update.__name__,
+        relu_logits=relu_logits,
+        dtype="float64",
+        hidden=(7, 5),
     )
     batches = [
         few[0].rows(index, torch.float64)
@@ -130,11 +128,14 @@ def test_hand_and_autograd_learn_alike_for_200_steps(few, relu_logits):
     ]
 
     def curve(*weights):
-        losses = []
+        losses, states = [], [{} for _ in weights]
         for x, target in batches:
             loss, grads = by_autograd(x, weights, target, relu_logits=relu_logits)
             losses.append(loss)
-            weights = [w - options.lr * grad for w, grad in zip(weights, grads, strict=True)]
+            weights = [
+                update(weight, grad, state, options.lr)
+                for weight, grad, state in zip(weights, grads, states, strict=True)
+            ]
         return torch.stack(losses)
 
     (budget,) = rounding_budget(curve, draw_weights(options), torch.float64)

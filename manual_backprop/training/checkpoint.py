@@ -124,7 +124,7 @@ def _load(file: Path) -> dict[str, Any]:
             "was --out before"
         ) from error
     except OSError as error:
-        raise BadCheckpoint(f"cannot read {file}: {error.strerror}") from error
+        raise BadCheckpoint(f"cannot read {file}: {error.strerror}; make it readable") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()

@@ -206,7 +206,8 @@ def _begin(
         checkpoint.save(out, trainer, history, data)  # what cannot be written is known now
     except OSError as error:
         raise click.BadParameter(
-            f"cannot write to {out}: {error.strerror}; name another folder", param_hint="--out"
+            f"cannot write to {out}: {error.strerror}; make it writable, or name another folder",
+            param_hint="--out",
         ) from error
     return history, data
 
