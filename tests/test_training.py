@@ -1,21 +1,24 @@
 """Training without autograd: what it learns, from what, and that it repeats."""
 
+import gzip
+import hashlib
+import re
+import shutil
+import struct
 from dataclasses import replace
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from manual_backprop.cli import main
 from manual_backprop.data import data_folder
 from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.training import digits
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
 from manual_backprop.training.options import ARTICLE, Options
 from manual_backprop.training.train import Trainer, by_autograd, draw_weights, generator
-from tests.runs import SMALL, drawn, same
+from tests.runs import SMALL, asked, drawn, same
 
 
 @pytest.fixture
@@ -203,17 +206,42 @@ def test_bad_data_are_named(images, labels, words):
         Digits(images, labels)
 
 
-def test_a_damaged_file_of_the_package_is_named(monkeypatch, tmp_path):
-    raw = tmp_path / "MNIST/raw"
-    raw.mkdir(parents=True)
-    for name in digits.SUBSET:
-        (raw / name).write_bytes((data_folder() / "MNIST/raw" / name).read_bytes())
-    file = raw / "t10k-labels-idx1-ubyte"
-    file.write_bytes(file.read_bytes()[:-1])
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    """A copy of the package's files, which is trained on."""
+    shutil.copytree(data_folder() / "MNIST/raw", tmp_path / "MNIST/raw")
     monkeypatch.setattr(digits, "data_folder", lambda: tmp_path)
-    done = CliRunner().invoke(main, ["train", "mnist"])
+    return tmp_path / "MNIST/raw"
+
+
+LABELS_FILE = "t10k-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize(
+    ("change", "vouched_for", "said"),
+    [
+        (lambda idx: idx[:-1], False, f"{LABELS_FILE} is damaged or another file"),
+        (lambda idx: None, False, f"cannot read .*{LABELS_FILE}: No such file"),
+        (lambda idx: idx[:-1] + b"\x0a", True, "label 10 of image 999 is no digit from 0 to 9"),
+        (
+            lambda idx: struct.pack(">2I", 0x801, 999) + idx[9:],
+            True,
+            "1,000 images and 999 labels",
+        ),
+    ],
+    ids=["cut short", "missing", "class 10", "one label less"],
+)
+def test_bad_data_of_the_package_are_exit_2(shipped, monkeypatch, change, vouched_for, said):
+    file = shipped / LABELS_FILE
+    content = change(file.read_bytes())
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    if vouched_for:
+        monkeypatch.setitem(digits.SUBSET, LABELS_FILE, hashlib.sha256(content).hexdigest())
+    done = asked("--epochs", 1)
     assert done.exit_code == 2
-    assert "t10k-labels-idx1-ubyte is damaged or another file" in done.stderr
+    assert re.search(said, done.stderr)
 
 
 def test_files_that_are_there_are_used_without_a_network(monkeypatch):
@@ -230,6 +258,26 @@ def test_what_cannot_be_fetched_is_exit_2_and_says_which_files_to_bring(monkeypa
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "mirrors", [f"{(tmp_path / 'nothing').as_uri()}/"])
-    done = CliRunner().invoke(main, ["train", "mnist", "--data", "full", "--root", str(tmp_path)])
+    done = asked("--data", "full", "--root", tmp_path)
     assert done.exit_code == 2
     assert "without a network, put train-images-idx3-ubyte.gz, " in done.stderr
+
+    torn = tmp_path / "MNIST/raw/train-images-idx3-ubyte.gz"
+    torn.write_bytes(gzip.compress(b"idx")[:-4])
+    done = asked("--data", "full", "--root", tmp_path)
+    assert done.exit_code == 2
+    assert "put train-images-idx3-ubyte.gz (what is there is damaged), train-labels" in done.stderr
+    assert torn.read_bytes() == gzip.compress(b"idx")[:-4]
+
+
+def test_options_that_there_are_not_are_refused():
+    for wrong, words in (
+        ({"optimizer": "rmsprop"}, "no optimizer 'rmsprop'; there are sgd, momentum, adam"),
+        ({"gradient": "none"}, "no gradient 'none'; there are hand, autograd"),
+        ({"dtype": "int64"}, "no dtype 'int64'; there are float64, "),
+        ({"epochs": 0}, "epochs is 0; it is at least 1"),
+        ({"batch_size": -1}, "batch_size is -1; it is at least 1"),
+        ({"lr": float("nan")}, "lr is nan; a learning rate is a finite number above 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Options(**wrong)
