@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+from manual_backprop.commands import DTYPES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

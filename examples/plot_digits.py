@@ -11,7 +11,8 @@ import torch
 
 from manual_backprop import classifier_layers, softmax
 from manual_backprop.training.digits import subset
-from manual_backprop.training.train import Options, Trainer, generator
+from manual_backprop.training.options import Options
+from manual_backprop.training.train import Trainer, generator
 
 plt.style.use("manual_backprop.pictures")
 

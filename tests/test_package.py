@@ -92,6 +92,15 @@ def test_the_sdist_holds_all_that_its_tests_need(built):
     assert {file.relative_to(ROOT).as_posix() for file in here} <= names
 
 
+def test_installed_elsewhere_it_trains_on_the_digits_that_it_brought(elsewhere):
+    folder, binaries = elsewhere
+    words = ("train", "mnist", "--epochs", "2", "--out", folder / "run")
+    said = run(binaries / "manual-backprop", *words, cwd=folder)
+    *_, last = json.loads((folder / "run/history.json").read_text("utf-8"))["history"]
+    assert said.endswith(f"{last['accuracy']:.2%} of 1,000 test images are told right\n")
+    assert last["accuracy"] > 0.8
+
+
 def test_installed_elsewhere_it_judges_and_finds_its_data(elsewhere):
     folder, binaries = elsewhere
     report = json.loads(

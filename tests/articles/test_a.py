@@ -10,7 +10,8 @@ from manual_backprop.networks.perceptron import back_perceptron
 from manual_backprop.ops.lin import back_lin, lin
 from manual_backprop.ops.mse import back_mse, mse
 from manual_backprop.ops.sigmoid import back_sigmoid, sigmoid
-from manual_backprop.training.train import Options, Trainer
+from manual_backprop.training.options import Options
+from manual_backprop.training.train import Trainer
 from tests.articles.case import case, drawn, f64, weights_for
 from tests.printed import assert_printed, rounding_of
 

@@ -17,7 +17,8 @@ from manual_backprop.ops.shifted_square import (
     back_shifted_square_steps,
     shifted_square,
 )
-from manual_backprop.training.train import Options, Trainer, by_autograd
+from manual_backprop.training.options import Options
+from manual_backprop.training.train import Trainer, by_autograd
 from tests.articles.case import case, drawn, f64
 from tests.printed import assert_between, assert_printed
 

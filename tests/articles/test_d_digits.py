@@ -9,7 +9,8 @@ from manual_backprop import OPS, back_classifier, classifier, rounding_budget
 from manual_backprop.networks.classifier import classifier_layers
 from manual_backprop.training.command import ROOT
 from manual_backprop.training.digits import RAW, WHOLE, Digits, subset, whole
-from manual_backprop.training.train import ARTICLE, NAMES, Trainer, draw_weights
+from manual_backprop.training.options import ARTICLE
+from manual_backprop.training.train import NAMES, Trainer, draw_weights
 from tests.articles.case import Row, case, drawn
 from tests.printed import assert_printed
 
