@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+from manual_backprop.commands import DTYPES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,6 +12,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="all", help="cpu, cuda, or all that are there (default)")
     group.addoption("--dtype", default="all", help=f"of {', '.join(DTYPES)}; several with commas")
     group.addoption("--seed", type=int, default=0, help="draw other numbers (default: 0)")
+    group.addoption(
+        "--mnist",
+        type=Path,
+        metavar="DIR",
+        help="where the whole of MNIST is, for -m slow (default: where training puts it)",
+    )
 
 
 def _timing(config: pytest.Config) -> bool:

@@ -10,6 +10,7 @@ from manual_backprop.networks.chain import back_chain_paths as back_chain_paths
 from manual_backprop.networks.chain import chain as chain
 from manual_backprop.networks.chain import chain_edges as chain_edges
 from manual_backprop.networks.classifier import back_classifier as back_classifier
+from manual_backprop.networks.classifier import back_classifier_layers as back_classifier_layers
 from manual_backprop.networks.classifier import classifier as classifier
 from manual_backprop.networks.classifier import classifier_layers as classifier_layers
 from manual_backprop.networks.computational_graph import (

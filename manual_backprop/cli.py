@@ -12,6 +12,7 @@ import click
 
 from manual_backprop import __version__
 from manual_backprop.check.command import check
+from manual_backprop.commands import DTYPES, Mistake, check_device
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
     from manual_backprop.judge.verdict import Verdict
     from manual_backprop.op import Op
-
-DTYPES = ("float64", "float32", "bfloat16", "float16")
-
-
-class _WrongFile(click.ClickException):
-    exit_code = 2
 
 
 def _words(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:  # noqa: ARG001
@@ -60,7 +55,7 @@ class _Group(click.Group):
 
             with suppress(OSError):
                 nobody_reads(sys.stdout)
-            raise _WrongFile(f"cannot write to standard output: {error.strerror}") from error
+            raise Mistake(f"cannot write to standard output: {error.strerror}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -121,16 +116,13 @@ def verify(
 
     import torch
 
-    from manual_backprop.judge.verify import available_devices, check_device
+    from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
 
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
-        try:
-            check_device(name)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--device") from error
+        check_device(name)
     devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
@@ -139,7 +131,7 @@ def verify(
     try:
         verdicts = _judged(chosen, devices, dtypes, seed, console)
     except BadOp as error:
-        raise _WrongFile(str(error)) from error
+        raise Mistake(str(error)) from error
     as_table.show(console, verdicts, dtypes)
     if json_file is not None:
         try:
@@ -169,7 +161,7 @@ def explain(operator: str, *, verdict: bool) -> None:
     """
     from manual_backprop.report import as_page, as_table
 
-    op = _operator(operator)
+    op, _ = _found(operator)
     console = as_table.Report(highlight=False)
     as_page.show_page(console, op)
     if not verdict:
@@ -195,7 +187,7 @@ def list_() -> None:
 
         ordered = learning_order()
     except BadOp as error:
-        raise _WrongFile(str(error)) from error
+        raise Mistake(str(error)) from error
     as_page.show_list(as_table.Report(highlight=False), ordered)
 
 
@@ -205,37 +197,37 @@ main.add_command(train)
 
 def _chosen(names: tuple[str, ...]) -> "list[Op]":
     """The operators named, each with those of its backwards that are named, or with all."""
+    asked: dict[Op, set[str]] = {}
+    for op, backwards in map(_found, names or _operators()):
+        asked.setdefault(op, set()).update(backwards)
+    return [
+        replace(op, backwards=tuple(b for b in op.backwards if b.__name__ in backwards))
+        for op, backwards in asked.items()
+    ]
+
+
+def _found(name: str) -> "tuple[Op, list[str]]":
+    """The operator of that name and all its backwards, or the owner of that backward and it."""
+    ops, name = _operators(), name.lower()
+    owners = {back.__name__: op for op in ops.values() for back in op.backwards}
+    if name in ops:
+        return ops[name], [back.__name__ for back in ops[name].backwards]
+    if name in owners:
+        return owners[name], [name]
+    what, known = ("backward", owners) if name.startswith("back_") else ("operator", ops)
+    close = get_close_matches(name, known, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(ops)}"
+    raise click.BadParameter(f"no {what} {name!r}; {hint}", param_hint="NAME")
+
+
+def _operators() -> "dict[str, Op]":
     from manual_backprop.op import BadOp
 
     try:
         from manual_backprop.registry import OPS
     except BadOp as error:
-        raise _WrongFile(str(error)) from error
-
-    owners = {back.__name__: op for op in OPS.values() for back in op.backwards}
-    asked: dict[str, set[str]] = {}
-    for name in map(str.lower, names or OPS):
-        if name in OPS:
-            asked.setdefault(name, set()).update(b.__name__ for b in OPS[name].backwards)
-        elif name in owners:
-            asked.setdefault(owners[name].name, set()).add(name)
-        else:
-            what, known = ("backward", owners) if name.startswith("back_") else ("operator", OPS)
-            close = get_close_matches(name, known, cutoff=0.5)
-            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(OPS)}"
-            raise click.BadParameter(f"no {what} {name!r}; {hint}", param_hint="NAME")
-    return [
-        replace(OPS[name], backwards=tuple(b for b in OPS[name].backwards if b.__name__ in backs))
-        for name, backs in asked.items()
-    ]
-
-
-def _operator(name: str) -> "Op":
-    """The operator of that name, or the one whose backward has it."""
-    (chosen,) = _chosen((name,))
-    from manual_backprop.registry import OPS
-
-    return OPS[chosen.name]
+        raise Mistake(str(error)) from error
+    return OPS
 
 
 def _judged(
@@ -247,15 +239,13 @@ def _judged(
 ) -> "list[Verdict]":
     """The verdicts, with a progress bar where somebody watches."""
     import torch
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeElapsedColumn
 
     from manual_backprop.judge.verify import verify
+    from manual_backprop.report.as_table import progress_bar
 
     steps = {op: len(op.backwards) * len(op.samples) * len(dtypes) * len(devices) for op in chosen}
-    columns = TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress_bar(console, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=sum(steps.values()))
         verdicts = []
         for op in chosen:

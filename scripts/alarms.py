@@ -16,7 +16,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+from manual_backprop.commands import DTYPES
 
 
 @dataclass

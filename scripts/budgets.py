@@ -28,10 +28,10 @@ from manual_backprop.judge.draw import ARTICLE, Rand, Variant, draw_grad_out, ea
 from manual_backprop.judge.point import Point, checked_draw, point
 from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.values import closeness, right_values
+from manual_backprop.judge.verify import DTYPES
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BUDGETS = ("noise", "simple")
 INPUTS = ("samples", "hard")
 MOVES = 3  # of the inputs; S is the largest effect

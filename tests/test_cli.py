@@ -9,13 +9,16 @@ import jsonschema
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.progress import TimeElapsedColumn
 
 from manual_backprop.cli import main
+from manual_backprop.commands import DTYPES
 from manual_backprop.judge.verdict import Finding, Tally, Verdict
+from manual_backprop.judge.verify import DTYPES as JUDGED_DTYPES
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import schema
-from manual_backprop.report.as_table import Report, show
+from manual_backprop.report.as_table import Report, progress_bar, show
 
 
 @pytest.fixture
@@ -197,6 +200,22 @@ def test_in_a_pipe_there_are_no_colours_and_no_progress(command):
     assert "\x1b" not in done.output
     assert "\r" not in done.output
     assert all(len(line) <= 80 for line in done.output.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    ("terminal", "drawn"), [({}, False), ({"TERM": "dumb"}, False), ({"TERM": "xterm"}, True)]
+)
+def test_progress_is_drawn_only_where_it_can_be_wiped_away(terminal, drawn):
+    file = io.StringIO()
+    console = Report(file=file, force_terminal=bool(terminal), _environ=terminal)
+    with progress_bar(console, TimeElapsedColumn()) as bar:
+        bar.advance(bar.add_task("lin", total=1))
+    assert ("lin" in file.getvalue()) is drawn
+    assert bool(file.getvalue()) is drawn
+
+
+def test_the_dtypes_that_may_be_asked_for_are_those_of_the_judge():
+    assert [f"torch.{name}" for name in DTYPES] == [str(dtype) for dtype in JUDGED_DTYPES]
 
 
 def test_help_names_the_commands_and_the_exit_status(command):

@@ -19,8 +19,8 @@ from manual_backprop import data
 from manual_backprop.data import article_numbers, data_folder
 
 ROWS = {"A": 4, "B": 6, "C": 5, "D": 17, "E": 7}
-FIELDS = {"system", "source", "formula", "shapes", "inputs", "expected", "digits"}
-FIELDS |= {"computed", "remark", "trap"}
+FIELDS = {"system", "code", "source", "formula", "shapes", "inputs", "expected", "computed"}
+FIELDS |= {"digits", "remark", "traps"}
 
 
 @pytest.fixture
@@ -189,16 +189,22 @@ def test_every_row_says_what_it_is_and_whose_numbers_it_has():
         assert row["system"].endswith("."), name
         assert row["source"] in ("printed", "computed", "exact"), name
         assert {"formula", "shapes", "expected"} & set(row), name
-        assert set(row.get("digits", {})) <= set(row.get("expected", {})), name
-        assert all(isinstance(leaf, int | float) for leaf in leaves(row.get("expected", [])))
+        numbers = [row.get(field, {}) for field in ("expected", "computed")]
+        assert not set(numbers[0]) & set(numbers[1]), name
+        assert set(row.get("digits", {})) <= set(numbers[0]) | set(numbers[1]), name
+        assert all(isinstance(leaf, int | float) for leaf in leaves(numbers)), name
         assert all(isinstance(leaf, int) for leaf in leaves(row.get("shapes", []))), name
+        for mistake, sentence in row.get("traps", {}).items():
+            assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", mistake), name
+            assert sentence.endswith("."), f"{name}: {mistake}"
 
 
 def test_numbers_are_written_with_no_more_digits_than_they_are_said_to_have():
     text = json.loads((data_folder() / "articles.json").read_text("utf-8"), parse_float=str)
     for name, row in text.items():
         for field, digits in row.get("digits", {}).items():
-            for leaf in map(str, leaves([row["expected"][field]])):
+            numbers = row.get("expected", {}) | row.get("computed", {})
+            for leaf in map(str, leaves([numbers[field]])):
                 mantissa = leaf.lower().split("e")[0].lstrip("-")
                 decimals = len(mantissa.partition(".")[2])
                 assert decimals <= digits.get("decimals", digits.get("significant", 1) - 1), (

@@ -124,7 +124,7 @@ LONGEST = 300  # lines
 
 
 def test_no_file_is_longer_than_can_be_read_at_once():
-    folders = ("manual_backprop", "tests", "scripts", "data")
+    folders = ("manual_backprop", "tests", "scripts", "data", "examples")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     for file in (ROOT / "conftest.py", *sorted(files)):
         lines = len(file.read_text("utf-8").splitlines())

@@ -1,10 +1,14 @@
 """What losses do at the ends: certain probabilities, no rows, tails."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from jaxtyping import TypeCheckError
 
-from manual_backprop import rounding_budget
+from manual_backprop import OPS, rounding_budget, verify
 from manual_backprop.ops.batch_norm import back_batch_norm, batch_norm
 from manual_backprop.ops.bce import back_bce, bce
 from manual_backprop.ops.bce_with_logits import (
@@ -17,6 +21,9 @@ from manual_backprop.ops.cross_entropy import (
     back_cross_entropy_steps,
     cross_entropy,
 )
+from manual_backprop.ops.entropy import back_entropy, entropy
+from manual_backprop.ops.log import back_log, log
+from manual_backprop.ops.mse import back_mse, mse
 from manual_backprop.ops.nll import back_nll, back_nll_scatter, nll
 
 
@@ -62,6 +69,60 @@ def test_the_mean_over_nothing_is_nan_and_its_gradient_0(loss, theirs, backwards
     for backward in backwards:
         assert backward(x, target).eq(0).all()
         assert backward(x, target).equal(grad + 0.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "theirs", "backward"),
+    [
+        (lambda p, t: mse(p[:, None], t), F.mse_loss, lambda p, t: back_mse(p[:, None], t)[:, 0]),
+        (bce, F.binary_cross_entropy, back_bce),
+        (bce_with_logits, F.binary_cross_entropy_with_logits, back_bce_with_logits),
+    ],
+)
+def test_the_mean_over_no_entries_is_nan_as_pytorchs_is(loss, theirs, backward, dtype):
+    nothing = torch.zeros(0, dtype=dtype)
+    out, grad = pytorchs(theirs, nothing, nothing)
+    assert out.isnan()
+    assert loss(nothing, nothing).isnan()
+    assert backward(nothing, nothing).equal(grad)
+
+
+def test_bce_of_what_is_no_probability_is_nan_where_pytorch_refuses(dtype):
+    target = torch.tensor([1.0, 0.0], dtype=dtype)
+    for p in torch.tensor([[-0.5, 0.5], [0.5, 1.5]], dtype=dtype):
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            F.binary_cross_entropy(p, target)
+        assert bce(p, target).isnan()
+
+
+def test_a_judge_that_is_given_no_probabilities_says_what_pytorch_said():
+    op = replace(OPS["bce"], samples={"rows": lambda rand, n=11: (rand(n), rand(n))})
+    (finding,) = verify(op, dtypes=torch.float64).findings
+    assert finding.code == "raises"
+    assert "between 0 and 1" in finding.message
+
+
+def test_logarithms_of_0_are_pytorchs(dtype):
+    p = torch.tensor([0.0, 0.25, 1.0], dtype=dtype)
+    out, grad = pytorchs(lambda x: x.log().sum(), p)
+    assert log(p).sum().equal(out)
+    assert back_log(p, torch.ones_like(p)).equal(grad)
+    out, grad = pytorchs(lambda x: torch.special.entr(x).sum(), p)
+    assert entropy(p, base=math.e).equal(out)
+    ours = back_entropy(p, torch.ones_like(out), base=math.e)
+    assert ours[0] == grad[0] == math.inf
+    assert ours[2] == grad[2] == -1
+
+
+@pytest.mark.parametrize("function", [nll, cross_entropy, back_nll, back_cross_entropy])
+@pytest.mark.parametrize(
+    "target",
+    [torch.zeros(3), torch.zeros(3, 1, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)],
+    ids=["floats", "a column", "too few"],
+)
+def test_targets_of_another_type_or_length_are_refused_where_shapes_are_checked(function, target):
+    with pytest.raises(TypeCheckError):
+        function(torch.ones(3, 4), target)
 
 
 def test_a_reduction_that_there_is_not_is_refused():

@@ -65,6 +65,7 @@ def test_the_wheel_holds_code_types_schema_data_and_licences(built):
     assert {
         "manual_backprop/py.typed",
         "manual_backprop/__init__.pyi",
+        "manual_backprop/pictures.mplstyle",
         "manual_backprop/report/verify.schema.json",
         "manual_backprop/_data/README.md",
         "manual_backprop/_data/articles.json",
@@ -83,8 +84,21 @@ def test_the_sdist_holds_all_that_its_tests_need(built):
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"README.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", "conftest.py"} <= names
     here = [*(ROOT / "data/MNIST/raw").iterdir(), ROOT / "data/articles.json"]
-    here += [file for folder in ("tests", "scripts") for file in (ROOT / folder).rglob("*.py")]
+    here += [
+        file
+        for folder in ("tests", "scripts", "examples")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
     assert {file.relative_to(ROOT).as_posix() for file in here} <= names
+
+
+def test_installed_elsewhere_it_trains_on_the_digits_that_it_brought(elsewhere):
+    folder, binaries = elsewhere
+    words = ("train", "mnist", "--epochs", "2", "--out", folder / "run")
+    said = run(binaries / "manual-backprop", *words, cwd=folder)
+    *_, last = json.loads((folder / "run/history.json").read_text("utf-8"))["history"]
+    assert said.endswith(f"{last['accuracy']:.2%} of 1,000 test images are told right\n")
+    assert last["accuracy"] > 0.8
 
 
 def test_installed_elsewhere_it_judges_and_finds_its_data(elsewhere):

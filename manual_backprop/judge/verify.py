@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import index
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -82,8 +83,8 @@ def verify(
     for dtype in dtypes:
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError(
-                f"verify: {dtype!r} is no dtype to judge in; there are torch.float64, "
-                "torch.float32, torch.bfloat16, torch.float16"
+                f"verify: {dtype!r} is no dtype to judge in; there are "
+                f"{', '.join(map(str, DTYPES))}"
             )
     for what, given in (("dtypes", dtypes), ("devices", devices), ("seeds", seeds)):
         if not given:
@@ -135,7 +136,7 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError) as error:
         there = ", ".join(available_devices())
         raise ValueError(
-            f"device {device!r} is not there ({first_line(error)}); there is {there}"
+            f"device {device!r} is not there ({shorten(first_line(error), 200)}); there is {there}"
         ) from error
 
 

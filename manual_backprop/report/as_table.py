@@ -8,6 +8,7 @@ from typing import IO
 import torch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -36,6 +37,18 @@ def nobody_reads(stream: IO[str]) -> None:
         OSError: the stream is no file of the system's.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def progress_bar(console: Console, time: ProgressColumn) -> Progress:
+    """A bar with its task's description and a time; only where it can be drawn and wiped away."""
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        time,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal or console.is_dumb_terminal,
+    )
 
 
 def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:

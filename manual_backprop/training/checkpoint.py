@@ -1,6 +1,6 @@
 """What a run leaves in its folder: a checkpoint to go on from, and its history.
 
-A file is written whole beside its place and then moved there, so that whoever pulls the plug finds
+A file is written whole beside its place and then moved there, so that whoever kills the run finds
 the last epoch or the one before, and never half of one.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from manual_backprop.training.train import Epoch, Options, Trainer
+from manual_backprop.training.options import Options
+from manual_backprop.training.train import Epoch, Trainer
 
 VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -59,10 +60,27 @@ def _write(file: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         beside.replace(file)
-    except OSError:
+    finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise
+
+
+def check_new(folder: Path) -> None:
+    """Refuse to begin a run where there is one.
+
+    Raises:
+        BadCheckpoint: the folder holds a checkpoint or a history already.
+    """
+    if os.path.exists(folder / CHECKPOINT):
+        raise BadCheckpoint(
+            f"{folder} holds a checkpoint already: go on from it with --resume, or name another "
+            "--out"
+        )
+    if os.path.exists(folder / HISTORY):
+        raise BadCheckpoint(
+            f"{folder} holds a {HISTORY} of something else, which would be written over: name "
+            "another --out"
+        )
 
 
 def resume(folder: Path, trainer: Trainer, data: str) -> list[Epoch]:
@@ -79,11 +97,6 @@ def resume(folder: Path, trainer: Trainer, data: str) -> list[Epoch]:
     """
     file = folder / CHECKPOINT
     found = _load(file)
-    if found["version"] != VERSION:
-        raise BadCheckpoint(
-            f"{file} is of version {found['version']}, and this program reads version {VERSION}: "
-            "start again with another --out"
-        )
     try:
         _same_run(file, found, trainer.options, data)
         history = [
@@ -95,8 +108,10 @@ def resume(folder: Path, trainer: Trainer, data: str) -> list[Epoch]:
         trainer.restore(found)
     except BadCheckpoint:
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadCheckpoint(f"{file} is not whole: {error}; start again") from error
+    except KeyError as error:
+        raise _unusable(file, f"is not whole: it has no {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _unusable(file, f"is not whole: {error}") from error
     return history
 
 
@@ -109,19 +124,28 @@ def _load(file: Path) -> dict[str, Any]:
             "was --out before"
         ) from error
     except OSError as error:
-        raise BadCheckpoint(f"cannot read {file}: {error.strerror}") from error
+        raise BadCheckpoint(f"cannot read {file}: {error.strerror}; make it readable") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             damaged = archive.testzip()
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes lead it to
-        raise BadCheckpoint(f"{file} is damaged, or no checkpoint: it cannot be read") from error
+        raise _unusable(file, "is damaged, or no checkpoint: it cannot be read") from error
     if damaged:
-        raise BadCheckpoint(f"{file} is damaged: the checksum of its part {damaged} is another")
-    needed = {"version", "epoch", "options", "data", "seed", "history", "weights", "optimizer"}
-    if not isinstance(found, dict) or not needed <= found.keys():
-        raise BadCheckpoint(f"{file} holds something else than a checkpoint of this program")
+        raise _unusable(file, f"is damaged: the checksum of its part {damaged} is another")
+    if not isinstance(found, dict) or "version" not in found:
+        raise _unusable(file, "holds something else than a checkpoint of this program")
+    if found["version"] != VERSION:
+        raise _unusable(
+            file,
+            f"is of version {found['version']}, and this program reads version {VERSION}: go on "
+            "with the program that wrote it",
+        )
     return found
+
+
+def _unusable(file: Path, why: str) -> BadCheckpoint:
+    return BadCheckpoint(f"{file} {why}; start again with another --out")
 
 
 def _same_run(file: Path, found: dict[str, Any], options: Options, data: str) -> None:

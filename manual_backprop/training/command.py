@@ -1,24 +1,26 @@
 """`manual-backprop train`: the command line of training. Torch is imported when it runs."""
 
-from math import isfinite
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from manual_backprop.commands import DTYPES, Mistake, check_device
+from manual_backprop.training.options import ARTICLE, CHOICES, LEARNING_RATES, Options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from manual_backprop.training.digits import Digits
-    from manual_backprop.training.train import Epoch, Options, Trainer
+    from manual_backprop.training.train import Epoch, Trainer
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+DEFAULT = Options()
 ROOT = Path("~/.cache/manual_backprop")
-
-
-class _Mistake(click.ClickException):
-    exit_code = 2
 
 
 @click.group()
@@ -41,37 +43,49 @@ def train() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the full data are, or are fetched to.",
 )
-@click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1))
-@click.option("--batch-size", default=200, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--epochs",
+    default=DEFAULT.epochs,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How often each image is learned from.",
+)
+@click.option(
+    "--batch-size",
+    default=DEFAULT.batch_size,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Images per step; all of them where there are fewer.",
+)
 @click.option(
     "--lr",
-    type=click.FloatRange(min=0, min_open=True),
-    show_default="0.1; 0.01 with momentum, 0.001 with adam",
-    help="Learning rate.",
+    type=float,
+    show_default=", ".join(f"{lr:g} with {name}" for name, lr in LEARNING_RATES.items()),
+    help="Learning rate, above 0.",
 )
 @click.option(
     "--optimizer",
-    default="sgd",
+    default=DEFAULT.optimizer,
     show_default=True,
-    type=click.Choice(["sgd", "momentum", "adam"]),
+    type=click.Choice(CHOICES["optimizer"]),
 )
 @click.option(
     "--gradient",
-    default="hand",
+    default=DEFAULT.gradient,
     show_default=True,
-    type=click.Choice(["hand", "autograd"]),
-    help="Whose; the rest is the same.",
+    type=click.Choice(CHOICES["gradient"]),
+    help="Written by hand, or torch.autograd's; all else is the same.",
 )
 @click.option(
     "--article",
     is_flag=True,
     help="As the source article has it: relu on the logits too, sgd, lr 0.01, 10 epochs of 200.",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(DTYPES))
+@click.option("--device", default=DEFAULT.device, show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option("--dtype", default=DEFAULT.dtype, show_default=True, type=click.Choice(DTYPES))
 @click.option(
     "--seed",
-    default=0,
+    default=DEFAULT.seed,
     show_default=True,
     type=click.IntRange(min=0),
     help="Of weights and order; the same seed gives the same bits.",
@@ -80,9 +94,15 @@ def train() -> None:
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep checkpoint.pt and history.json there, written after every epoch.",
+    help="Keep checkpoint.pt and history.json there, written after every epoch: a run that is "
+    "killed loses the epoch that it is in, and nothing else.",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on from the checkpoint in --out, with the options that it was begun with; "
+    "--epochs may be more.",
+)
 @click.pass_context
 def mnist(ctx: click.Context, /, **asked: Any) -> None:
     """Train 784-200-200-10 on handwritten digits, without autograd.
@@ -93,40 +113,39 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
     out, resume = asked["out"], asked["resume"]
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the folder to go on from")
-    if asked["lr"] is not None and not isfinite(asked["lr"]):
-        raise click.BadParameter("a learning rate is a finite number", param_hint="--lr")
+    options = _options(ctx, asked)
 
     import torch
 
-    from manual_backprop.judge.verify import check_device
     from manual_backprop.training.train import Diverged, Trainer
 
-    options = _options(ctx, asked)
+    check_device(options.device)
     try:
-        check_device(options.device)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--device") from error
-    training, test = _digits(asked["data"], asked["root"])
-    trainer = Trainer(options)
-    history, data = _begin(trainer, (training, test), out, resume=resume)
-    try:
-        _train(trainer, training, test, history, out, data)
+        with _terminated_is_interrupted():
+            training, test = _digits(asked["data"], asked["root"])
+            trainer = Trainer(options)
+            history, data = _begin(trainer, (training, test), out, resume=resume)
+            _train(trainer, training, test, history, out, data)
     except KeyboardInterrupt as error:
-        raise click.ClickException(f"stopped; {_kept(out)}") from error
+        raise click.ClickException(
+            f"stopped; {_kept(out, ': go on from there with --resume')}"
+        ) from error
     except Diverged as error:
         raise click.ClickException(f"{error}; {_kept(out)}") from error
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"{options.device} has not enough memory") from error
 
 
-def _options(ctx: click.Context, asked: dict[str, Any]) -> "Options":
-    from manual_backprop.training.train import ARTICLE, LEARNING_RATES, Options
-
+def _options(ctx: click.Context, asked: dict[str, Any]) -> Options:
     same = {name: asked[name] for name in ("gradient", "device", "dtype", "seed")}
     numbers = {name: asked[name] for name in ("epochs", "batch_size", "lr", "optimizer")}
     if not asked["article"]:
-        numbers["lr"] = numbers["lr"] or LEARNING_RATES[asked["optimizer"]]
-        return Options(**numbers, **same)
+        if numbers["lr"] is None:
+            numbers["lr"] = LEARNING_RATES[asked["optimizer"]]
+        try:
+            return Options(**numbers, **same)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     for name, value in numbers.items():
         given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
         if given and value != getattr(ARTICLE, name):
@@ -137,13 +156,32 @@ def _options(ctx: click.Context, asked: dict[str, Any]) -> "Options":
     return Options(**{**vars(ARTICLE), **same})
 
 
+@contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """SIGTERM, which ends a job that is over its time, stops as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _digits(data: str, root: Path) -> "tuple[Digits, Digits]":
     from manual_backprop.training.digits import BadData, subset, whole
 
     try:
-        return subset() if data == "subset" else whole(root.expanduser())
+        return subset() if data == "subset" else whole(_expanded(root))
     except (BadData, FileNotFoundError) as error:
-        raise _Mistake(str(error)) from error
+        raise Mistake(str(error)) from error
+
+
+def _expanded(root: Path) -> Path:
+    try:
+        return root.expanduser()
+    except RuntimeError as error:
+        raise click.BadParameter(
+            f"cannot tell which folder {root} is; write it out", param_hint="--root"
+        ) from error
 
 
 def _begin(
@@ -157,20 +195,19 @@ def _begin(
         return [], ""
     data = fingerprint(*digits)
     history: list[Epoch] = []
-    if resume:
-        try:
+    try:
+        if resume:
             history = checkpoint.resume(out, trainer, data)
-        except checkpoint.BadCheckpoint as error:
-            raise _Mistake(str(error)) from error
-    elif (out / checkpoint.CHECKPOINT).exists():
-        raise _Mistake(
-            f"{out} holds a checkpoint already: go on from it with --resume, or name another --out"
-        )
+        else:
+            checkpoint.check_new(out)
+    except checkpoint.BadCheckpoint as error:
+        raise Mistake(str(error)) from error
     try:
         checkpoint.save(out, trainer, history, data)  # what cannot be written is known now
     except OSError as error:
         raise click.BadParameter(
-            f"cannot write to {out}: {error.strerror}", param_hint="--out"
+            f"cannot write to {out}: {error.strerror}; make it writable, or name another folder",
+            param_hint="--out",
         ) from error
     return history, data
 
@@ -184,19 +221,16 @@ def _train(
     data: str,
 ) -> None:
     """All epochs that are left, each with its row; with a progress bar where somebody watches."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import TimeRemainingColumn
 
-    from manual_backprop.report.as_table import Report
+    from manual_backprop.report.as_table import Report, progress_bar
 
     console = Report(highlight=False)
     _head(console, trainer.options, len(training), len(test))
     for epoch in history:
         _row(console, epoch)
     batches = -(-len(training) // trainer.options.batch_size)
-    columns = TextColumn("{task.description:<12}"), BarColumn(), TimeRemainingColumn()
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    with progress_bar(console, TimeRemainingColumn()) as bar:
         task = bar.add_task("training", total=batches * (trainer.options.epochs - len(history)))
         for epoch in trainer.run(
             training, test, done=len(history), progress=lambda: bar.advance(task)
@@ -218,11 +252,12 @@ def _keep(out: Path, trainer: "Trainer", history: "list[Epoch]", data: str) -> N
         save(out, trainer, history, data)
     except OSError as error:
         raise click.ClickException(
-            f"cannot write to {out}: {error.strerror}; it holds what was written before"
+            f"cannot write to {out}: {error.strerror}; it holds what was written before: make "
+            "room, and go on with --resume"
         ) from error
 
 
-def _head(console: "Console", options: "Options", training: int, test: int) -> None:
+def _head(console: "Console", options: Options, training: int, test: int) -> None:
     import torch
 
     console.print(
@@ -244,7 +279,11 @@ def _row(console: "Console", epoch: "Epoch") -> None:
     )
 
 
-def _kept(out: Path | None) -> str:
+def _kept(out: Path | None, what_to_do: str = "") -> str:
+    from manual_backprop.training.checkpoint import CHECKPOINT
+
     if out is None:
         return "nothing was kept, for there was no --out"
-    return f"{out} holds all epochs before: go on from there with --resume"
+    if not os.path.exists(out / CHECKPOINT):
+        return "nothing was written yet"
+    return f"{out} holds all epochs before{what_to_do}"

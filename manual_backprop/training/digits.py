@@ -5,8 +5,9 @@ say, would else be found by an operator, in the middle of an epoch.
 """
 
 import hashlib
+import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,14 +139,28 @@ def whole(root: Path) -> tuple[Digits, Digits]:
             for train in (True, False):
                 MNIST(root, train=train, download=True)
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
-        if all((root / RAW / name).is_file() for name in WHOLE):
+        if all(os.path.isfile(root / RAW / name) for name in WHOLE):
             _check_files(root / RAW, WHOLE, "delete it and run again")
         raise BadData(
-            f"cannot bring MNIST to {root}: {' '.join(str(error).split())}; without a network, put "
-            f"{', '.join(f'{name}.gz' for name in WHOLE)} into {root / RAW}"
+            f"cannot bring MNIST to {root}: {' '.join(str(error).split())}{_to_be_put(root / RAW)}"
         ) from error
     _check_files(root / RAW, WHOLE, "delete it and run again")
     return _read(root)
+
+
+def _to_be_put(folder: Path) -> str:
+    """Which packed files somebody without a network has to bring."""
+    from torchvision.datasets import MNIST
+    from torchvision.datasets.utils import check_integrity  # type: ignore[import-untyped]
+
+    lacking = []
+    for name, checksum in MNIST.resources:
+        with suppress(OSError):  # what cannot be read has to be brought
+            if check_integrity(folder / name, checksum):
+                continue
+        there = os.path.exists(folder / name)
+        lacking.append(f"{name} (what is there is damaged)" if there else name)
+    return f"; without a network, put {', '.join(lacking)} into {folder}" if lacking else ""
 
 
 def _check_files(folder: Path, checksums: dict[str, str], remedy: str) -> None:

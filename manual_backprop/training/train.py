@@ -15,45 +15,27 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from manual_backprop.networks.classifier import back_classifier, classifier, classifier_layers
+from manual_backprop.networks.classifier import (
+    back_classifier_layers,
+    classifier,
+    classifier_layers,
+)
 from manual_backprop.ops.cross_entropy import cross_entropy
-from manual_backprop.ops.relu import relu
 from manual_backprop.training.digits import CLASSES, PIXELS, Digits
+from manual_backprop.training.options import Options
 
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
+WEIGHTS_ONLY = (False, True, True, True, True, True, True)  # nobody asks for the images' gradient
 TEST_BATCH = 1000
-
-Gradient = Literal["hand", "autograd"]
-Optimizer = Literal["sgd", "momentum", "adam"]
-LEARNING_RATES: dict[Optimizer, float] = {"sgd": 0.1, "momentum": 0.01, "adam": 0.001}
 
 
 class Diverged(ArithmeticError):  # noqa: N818 -- says what the run did
     """A loss that is no number any more."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """All that the trained weights depend on, beside the data and the machine."""
-
-    epochs: int = 10
-    batch_size: int = 200
-    lr: float = 0.1
-    optimizer: Optimizer = "sgd"
-    gradient: Gradient = "hand"
-    relu_logits: bool = False
-    device: str = "cpu"
-    dtype: str = "float32"
-    seed: int = 0
-    hidden: tuple[int, int] = (200, 200)
-
-
-ARTICLE = Options(lr=0.01, relu_logits=True)  # row D9 of data/articles.json, to the letter
 
 
 @dataclass(frozen=True)
@@ -103,12 +85,14 @@ def draw_weights(options: Options) -> list[Tensor]:
 
 def by_hand(
     x: Tensor, weights: Sequence[Tensor], target: Tensor, *, relu_logits: bool
-) -> tuple[Tensor, Sequence[Tensor]]:
-    """The loss of rows x (n, 784), and its six gradients as the house writes them."""
+) -> tuple[Tensor, Sequence[Tensor | None]]:
+    """The loss of rows x (n, 784), and its six gradients, as the house writes them: one forward."""
     w1, b1, w2, b2, w3, b3 = weights
-    loss = classifier(x, w1, b1, w2, b2, w3, b3, target, relu_logits=relu_logits)
-    _, *grads = back_classifier(x, w1, b1, w2, b2, w3, b3, target, relu_logits=relu_logits)
-    return loss, grads
+    layers = classifier_layers(x, w1, b1, w2, b2, w3, b3, relu_logits=relu_logits)
+    _, *grads = back_classifier_layers(
+        x, w1, w2, w3, layers, target, needs=WEIGHTS_ONLY, relu_logits=relu_logits
+    )
+    return cross_entropy(layers[-1], target), grads
 
 
 def by_autograd(
@@ -178,8 +162,9 @@ class Trainer:
             every = torch.arange(len(digits), device=self.options.device)
             for index in every.split(TEST_BATCH):
                 x, target = digits.rows(index, w1.dtype)
-                *_, logits = classifier_layers(x, w1, b1, w2, b2, w3, b3)
-                logits = relu(logits) if self.options.relu_logits else logits
+                *_, logits = classifier_layers(
+                    x, w1, b1, w2, b2, w3, b3, relu_logits=self.options.relu_logits
+                )
                 total += float(cross_entropy(logits, target)) * len(index)
                 told = logits.argmax(1)
                 right += int((told == target).sum())

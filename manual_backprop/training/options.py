@@ -1,0 +1,57 @@
+"""What a run may be told; importing it does not import torch."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Literal, get_args
+
+from manual_backprop.commands import DTYPES
+
+Gradient = Literal["hand", "autograd"]
+Optimizer = Literal["sgd", "momentum", "adam"]
+LEARNING_RATES: dict[Optimizer, float] = {"sgd": 0.1, "momentum": 0.01, "adam": 0.001}
+CHOICES = {"optimizer": get_args(Optimizer), "gradient": get_args(Gradient), "dtype": DTYPES}
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that the trained weights depend on, beside the data and the machine.
+
+    Attributes:
+        epochs: how often each image is learned from.
+        batch_size: images per step; the last step of an epoch takes what is left.
+        lr: learning rate.
+        optimizer: what moves the weights; momentum is 0.9, and adam has PyTorch's own betas.
+        gradient: by `back_classifier`, or by torch.autograd.
+        relu_logits: whether a relu comes after the last layer too.
+        device: as in "cpu" and "cuda:1".
+        dtype: of weights, images and gradients.
+        seed: of the first weights and of the order of the images.
+        hidden: sizes of the two hidden layers.
+
+    Raises:
+        ValueError: an option has no such value.
+    """
+
+    epochs: int = 10
+    batch_size: int = 200
+    lr: float = LEARNING_RATES["sgd"]
+    optimizer: Optimizer = "sgd"
+    gradient: Gradient = "hand"
+    relu_logits: bool = False
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    hidden: tuple[int, int] = (200, 200)
+
+    def __post_init__(self) -> None:
+        for name, known in CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"no {name} {value!r}; there are {', '.join(known)}")
+        for name in ("epochs", "batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} is {value}; it is at least 1")
+        if not (isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr is {self.lr}; a learning rate is a finite number above 0")
+
+
+ARTICLE = Options(lr=0.01, relu_logits=True)  # row D9 of data/articles.json, to the letter
