@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -29,8 +30,8 @@ HINTS = ("location", "kind", "cause", "formula")
     type=click.IntRange(1, len(HINTS)),
     default=3,
     show_default=True,
-    help="How much to tell: 1 where it is wrong, 2 what kind of mistake, 3 the cause and its proof, "
-    "4 the derivation as well.",
+    help="How much to tell: 1 where it is wrong, 2 what kind of mistake, 3 the cause and its "
+    "proof, 4 the derivation as well.",
 )
 @click.option("--solution", is_flag=True, help="Show the house's own backward at the end.")
 @click.option("--thorough", is_flag=True, help="Judge in all four dtypes and with two seeds.")
@@ -160,10 +161,8 @@ class _Tail(threading.Thread):
 def _end(child: "subprocess.Popen[bytes]") -> None:
     """Nothing that the file started goes on after it."""
     if hasattr(os, "killpg"):
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     else:
         child.kill()
     child.wait()
@@ -191,7 +190,7 @@ def _stamp(file: Path) -> float:
 
 
 def _known(operator: str) -> str:
-    """The operator's name; the names are those of files, so that no torch is needed to know them."""
+    """The operator's name; names are those of files, so that knowing them needs no torch."""
     from difflib import get_close_matches
 
     home = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from manual_backprop.judge.draw import Rand, each
+from manual_backprop.judge.draw import Rand
 from manual_backprop.judge.verdict import error_at, first_line
 from manual_backprop.op import BadOp, Op
 from manual_backprop.registry import OPS
@@ -153,8 +153,7 @@ def _floating(op: Op) -> tuple[str, ...]:
         raise Refused(f"sample {name!r} raised {error_at(error, op.samples[name])}") from error
     floating = []
     for argument, value in inputs.items():
-        found: list[bool] = []
-        each(value, lambda t, found=found: found.append(t.is_floating_point()))
-        if found and all(found):
+        tensors = value if isinstance(value, tuple) else (value,)
+        if tensors and all(tensor.is_floating_point() for tensor in tensors):
             floating.append(argument)
     return tuple(floating)

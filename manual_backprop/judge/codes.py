@@ -102,7 +102,7 @@ CODES = {
         "Look at the square's 2 and the loss's 1/2: which of them does the forward have?",
     ),
     "sum-for-mean": Code(
-        "Too large by the size of an axis: it is the gradient of a sum, and the forward has a mean.",
+        "Too large by the size of an axis: the gradient of a sum, where the forward has a mean.",
         "Divide by the number of entries that the mean runs over.",
     ),
     "mean-for-sum": Code(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Place, at_hand, naming
-from manual_backprop.judge.diagnose.faults import difference, factor
+from manual_backprop.judge.diagnose.exchanged import difference, factor
 from manual_backprop.judge.diagnose.sizes import plain
 from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings

@@ -43,14 +43,17 @@ class Case:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """The gradients' names, one per tensor."""
         return self.point.labels
 
     @property
     def true(self) -> tuple[Tensor, ...]:
+        """The right gradients."""
         return tuple(budget.truth for budget in self.point.grads)
 
     @cached_property
     def wrong(self) -> tuple[int, ...]:
+        """Which gradients are wrong, by their numbers."""
         pairs = zip(self.point.grads, self.got, strict=True)
         return tuple(i for i, (budget, got) in enumerate(pairs) if not budget.ratio(got) <= 1)
 
@@ -66,10 +69,10 @@ class Case:
 def cases(op: Op, backward: Backward, sample: str) -> Iterator[Case]:
     """Draws at the sample's own sizes and at other primes, by turns."""
     own = axes(op, sample)
-    moved = {axis: prime for axis, prime in zip(own, _other_primes(own), strict=False)}
+    moved = dict(zip(own, _other_primes(own), strict=True))
     for sizes, seed in (({}, 0), (moved, 0), ({}, 1), ({}, 2), (moved, 1)):
         if sample == ARTICLE:
-            sizes = {a: p for a, p in zip(own, PRIMES[seed:], strict=False)}
+            sizes = dict(zip(own, PRIMES[seed:], strict=False))
         variant = Variant(sample, "diagnosis" if sizes else "", tuple(sizes.items()))
         with suppress(Broken, BadOp, Unjudgeable):
             here = point(op, variant, torch.float64, seed)

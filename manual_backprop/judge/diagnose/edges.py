@@ -9,6 +9,11 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.tape import Edge, Tape
 
+MASKS = frozenset(
+    ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum", "amax",
+     "amin", "max", "min", "leaky_relu", "hardtanh", "masked_fill")
+)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Fault:
@@ -33,35 +38,34 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """An edge with what is at hand there.
-
-    Attributes:
-        grad: the gradient that arrives at the step.
-        right: what rightly flows on to the source.
-        name: the step, as in "sigmoid".
-    """
+    """An edge with what is at hand there."""
 
     tape: Tape
     edge: Edge
 
     @property
     def name(self) -> str:
+        """The step's operation, as in "sigmoid"."""
         return self.tape.steps[self.edge.step].name
 
     @property
     def grad(self) -> Tensor:
+        """The gradient that arrives at the step."""
         return self.tape.adjoints[self.edge.step]
 
     @property
     def right(self) -> Tensor:
+        """What rightly flows on to the source."""
         return self.tape.sent[self.edge]
 
     @property
     def out(self) -> Tensor:
+        """The step's value."""
         return self.tape.steps[self.edge.step].value
 
     @property
     def inputs(self) -> list[Tensor]:
+        """What the step was computed from."""
         return self.tape.inputs(self.edge.step)
 
     def constant(self, position: int) -> Any:
@@ -196,10 +200,13 @@ def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:
         again = value.sigmoid() if step.name == "sigmoid" else step.run([value])
         return [(f"{step.name.strip('_')} of {name}", again)]
     if index in tape.wrt and value.dim():
-        once = [("sigmoid", value.sigmoid()), ("softmax", value.softmax(-1))]
-        twice = [(f"{f} of {f}", g(t)) for (f, t), g in zip(
-            once, (torch.sigmoid, lambda t: t.softmax(-1)), strict=True)]  # fmt: skip
-        return [(f"{said} of {name}", t) for said, t in (*once, *twice)]
+        s, p = value.sigmoid(), value.softmax(-1)
+        return [
+            (f"sigmoid of {name}", s),
+            (f"softmax of {name}", p),
+            (f"sigmoid of sigmoid of {name}", s.sigmoid()),
+            (f"softmax of softmax of {name}", p.softmax(-1)),
+        ]
     if step.apply is None and value.dtype is torch.int64 and value.dim() == 1 and len(value):
         widths = {s.value.shape[-1] for s in tape.steps if s.value.dim() == 2
                   and len(s.value) == len(value)}  # fmt: skip

@@ -106,7 +106,7 @@ def _scaled(tape: Tape, steps: list[Step], index: int, source: int) -> Step | No
 
 
 def _product(steps: list[Step], index: int, leaf: int, normal: Step) -> Step | None:
-    """γ times the normalised step, which takes the place of the last step that is no longer needed."""
+    """γ times the normalised step, which takes the place of a step that is no longer needed."""
     free = next(
         (i for i in reversed(range(index)) if steps[i].apply is not None
          and i in steps[index].sources
@@ -135,7 +135,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 
 def _standardised(value: Tensor, x: Tensor, axis: int) -> float | None:
-    """The ε with which the value is (x - mean) / √(variance + ε) along an axis; None if it isn't."""
+    """The ε with which the value is (x - mean) / √(variance + ε) along an axis, or None."""
     centred = x - x.mean(axis, keepdim=True)
     var = (centred * centred).mean(axis, keepdim=True)
     size = (value * value).sum(axis, keepdim=True)

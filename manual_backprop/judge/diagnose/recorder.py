@@ -71,8 +71,7 @@ class _Recorder(Watch):
         ]
         self.known = {id(leaf): i for i, leaf in enumerate(self.leaves)}
         self.alive: list[Any] = [*self.leaves]
-        steps = ({}, {**_SPLIT, **_BY_SOFTMAX}, {**_SPLIT, **_BY_EXP})[split]
-        self.split = {**_PRODUCTS, **steps}
+        self.split = _STEPS[split]
         self.file = file
 
     def __torch_dispatch__(
@@ -123,7 +122,7 @@ class _Recorder(Watch):
 
     def _in_place(self, func: Any, name: str, args: Any, kwargs: Any) -> Tensor:
         """The same step out of place, after which the tensor goes by the new value."""
-        written = args[0]
+        written: Tensor = args[0]
         twin = getattr(getattr(aten, name.removesuffix("_"), None), func._overloadname, None)
         place = written.untyped_storage().data_ptr() if isinstance(written, Tensor) else 0
         beside = sum(t.untyped_storage().data_ptr() == place for t in self.alive)
@@ -186,7 +185,7 @@ def _log_softmax(x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:  #
 
 
 def _logsumexp(x: Tensor, dim: Sequence[int], keepdim: bool = False) -> Tensor:
-    return x.exp().sum(dim, keepdim=keepdim).log()
+    return x.exp().sum([*dim], keepdim=keepdim).log()
 
 
 def _mse_loss(x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
@@ -231,7 +230,7 @@ _BY_SOFTMAX = {
     aten._log_softmax.default: lambda x, dim, _half: torch.softmax(x, dim).log(),
 }
 _BY_EXP = {aten._softmax.default: _softmax, aten._log_softmax.default: _log_softmax}
-_SPLIT = {
+_SPLIT: dict[Any, Callable[..., Any]] = {
     aten.logsumexp.default: _logsumexp,
     aten.mse_loss.default: _mse_loss,
     aten.native_layer_norm.default: _layer_norm,
@@ -244,3 +243,10 @@ _SPLIT = {
 def place_of(line: str, file: Callable[..., Any]) -> str:
     """As in "my_ops.py:12: h = x @ w"."""
     return f"{Path(_file(file)).name}:{line}" if line else ""
+
+
+_STEPS: tuple[dict[Any, Callable[..., Any]], ...] = (
+    _PRODUCTS,
+    {**_PRODUCTS, **_SPLIT, **_BY_SOFTMAX},
+    {**_PRODUCTS, **_SPLIT, **_BY_EXP},
+)

@@ -1,7 +1,6 @@
 """The same fault wherever a step is repeated: in every layer of a loop, at every moment of time."""
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from torch import Tensor
 
@@ -18,11 +17,12 @@ def repeated(cases: list[Case]) -> list[Reading]:
     found: list[Reading] = []
     for recording in recordings(cases):
         tape = recording.tapes[0]
-        by_kind = lambda edge: (tape.steps[edge.step].name, edge.slot)  # noqa: E731
-        for _, group in groupby(sorted(tape.sent, key=by_kind), by_kind):
-            edges = tuple(group)
+        kinds: dict[tuple[str, int], list[Edge]] = {}
+        for edge in tape.sent:
+            kinds.setdefault((tape.steps[edge.step].name, edge.slot), []).append(edge)
+        for edges in kinds.values():
             if len(edges) > 1:
-                found += _explaining(recording, edges)
+                found += _explaining(recording, tuple(edges))
         if any(reading.covers(cases[0]) for reading in found):
             break
     return found

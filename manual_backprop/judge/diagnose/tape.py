@@ -138,7 +138,7 @@ class Tape:
         return other
 
     def flows(self, step: int, grad: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """As `Step.pull`, with all that flows to one source in the first of its slots (x in x x)."""
+        """As `Step.pull`, with all that flows to one source in its first slot, as for x x."""
         sources = self.steps[step].sources
         grads = self.steps[step].pull(grad, inputs)
         for slot, source in enumerate(sources):

@@ -63,7 +63,7 @@ def _tapes(cases: list[Case], function: Any, split: int) -> list[Tape]:
 
     A loop that is longer at other sizes has another form: then the cases end before it.
     """
-    tapes = []
+    tapes: list[Tape] = []
     for case in cases:
         here = case.point
         try:

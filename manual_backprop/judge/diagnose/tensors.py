@@ -10,6 +10,7 @@ from manual_backprop.judge.verdict import Cause
 
 
 def as_they_are(cases: list[Case]) -> list[Reading]:
+    """Readings of the wrong gradients beside the right ones, without a look at the forward."""
     found: list[Reading] = []
     first = cases[0]
     for i in first.wrong:

@@ -122,7 +122,8 @@ def normalise_terms(place: Place) -> Iterator[Fault]:
         ("missing-factor", "no sigma", "the factor 1/σ is missing", g - mean_path - var_path),
         ("extra-factor", "variance", "it is divided by the variance, where σ is due",
          (g - mean_path - var_path) / sigma**2),
-        ("sum-for-mean", "sums", "both means are sums", (g - size * (mean_path + var_path)) / sigma),
+        ("sum-for-mean", "sums", "both means are sums",
+         (g - size * (mean_path + var_path)) / sigma),
         ("sum-for-mean", "sum mean", "the mean of g is a sum",
          (g - size * mean_path - var_path) / sigma),
         ("sum-for-mean", "sum var", "the mean of g x̂ is a sum",
@@ -134,7 +135,8 @@ def normalise_terms(place: Place) -> Iterator[Fault]:
         ("sign", "plus mean", "the mean of g is added", (g + mean_path - var_path) / sigma),
         ("sign", "plus var", "x̂ times the mean of g x̂ is added",
          (g - mean_path + var_path) / sigma),
-        ("wrong-argument", "raw", "x stands where x̂ belongs", (g - mean_path - x * mean(g * x)) / sigma),
+        ("wrong-argument", "raw", "x stands where x̂ belongs",
+         (g - mean_path - x * mean(g * x)) / sigma),
         ("convention", "n - 1", "the variance is that of n - 1",
          (g - mean_path - var_path * size / (size - 1)) / sigma),
     ):  # fmt: skip
@@ -157,7 +159,7 @@ def _sigma(x: Tensor, axis: int, eps: float) -> Tensor:
 
 
 def deviation_terms(place: Place) -> Iterator[Fault]:
-    """Of g (x - mean x) / (m σ), a standard deviation's, and of 2 g (x - mean x) / m, a variance's."""
+    """Of g (x - mean x) / (m σ), a deviation's, and of 2 g (x - mean x) / m, a variance's."""
     if place.name not in ("std", "var"):
         return
     x, g = place.inputs[0], widened(place.grad, place.right)
