@@ -7,6 +7,7 @@ sigmoid is one step.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from math import isclose
 from typing import Any
 
 import torch
@@ -70,8 +71,9 @@ def _as_one(steps: list[Step], index: int, source: int) -> Step | None:
                 if row.shape == value.shape and _equal(value, row):
                     return _one(steps[index], "logsumexp", source, torch.logsumexp, axis, keep)
         return None
+    first, start = float(value.flatten()[0]), x.flatten()[0]
     for name, function in FUNCTIONS.items():
-        if _equal(value, function(x)):
+        if isclose(first, float(function(start)), rel_tol=1e-9) and _equal(value, function(x)):
             return _one(steps[index], name, source, function)
     for axis in range(x.dim()):
         if x.shape[axis] < 2:
@@ -87,7 +89,7 @@ def _as_one(steps: list[Step], index: int, source: int) -> Step | None:
 def _scaled(tape: Tape, steps: list[Step], index: int, source: int) -> Step | None:
     """A normalised value times an argument, as γ (x - μ) / σ."""
     value, x = steps[index].value, steps[source].value
-    if value.shape != x.shape or value.numel() < 3:
+    if value.shape != x.shape or value.numel() < 3 or steps[index].name not in ("div", "mul"):
         return None
     for leaf in tape.wrt:
         gamma = steps[leaf].value
@@ -136,6 +138,8 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _standardised(value: Tensor, x: Tensor, axis: int) -> float | None:
     """The ε with which the value is (x - mean) / √(variance + ε) along an axis, or None."""
+    if float(value.sum(axis).abs().max()) > 1e-9 * value.shape[axis]:
+        return None
     centred = x - x.mean(axis, keepdim=True)
     var = (centred * centred).mean(axis, keepdim=True)
     size = (value * value).sum(axis, keepdim=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from math import isclose
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,22 +35,27 @@ def replayed(cases: list[Case]) -> list[Reading]:
 class _Replay:
     """All faults on one recording.
 
-    A fault changes what flows along one edge. How far that moves each gradient along a random
-    direction is an inner product of the change with the tangent there, so that nearly every fault
+    A fault changes what flows along one edge. How far that moves each gradient along two random
+    directions is an inner product of the change with the tangents there, so that nearly every fault
     is turned down without a replay; what passes is replayed for every case and held to all entries.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.cases, self.tapes = recording.cases, recording.tapes
+        self.faults: dict[tuple[int, Edge], dict[Any, Fault]] = {}
+        self.rows: dict[int, Tensor] = {}
         generator = torch.Generator().manual_seed(0)
         case, tape = self.cases[0], self.tapes[0]
-        self.tangents, self.moved, self.size = [], [], []
-        for leaf, got, true in zip(tape.wrt, case.got, case.true, strict=True):
-            direction = torch.randn(true.shape, generator=generator, dtype=torch.float64)
-            self.tangents.append(tape.tangents(leaf, direction))
-            self.moved.append(float((direction * (got - true)).sum()))
-            self.size.append(float(direction.norm() * torch.maximum(got.abs(), true.abs()).max()))
+        self.tangents, moved, size = [], [], []
+        for _ in range(2):
+            for leaf, got, true in zip(tape.wrt, case.got, case.true, strict=True):
+                direction = torch.randn(true.shape, generator=generator, dtype=torch.float64)
+                self.tangents.append(tape.tangents(leaf, direction))
+                moved.append(float((direction * (got - true)).sum()))
+                size.append(float(direction.norm() * torch.maximum(got.abs(), true.abs()).max()))
+        self.moved = torch.tensor(moved, dtype=torch.float64).reshape(2, -1)
+        self.near = SCREENED * torch.tensor(size, dtype=torch.float64).reshape(2, -1)
 
     def readings(self) -> list[Reading]:
         """Those that are proven, from the loss back to the arguments."""
@@ -63,42 +69,49 @@ class _Replay:
     def _screened(self, edge: Edge, fault: Fault) -> Iterator[tuple[tuple[int, ...], bool]]:
         """Which wrong gradients the fault may explain, and whether it leaves the others alone."""
         felt = self._felt(edge, fault.flows - self.tapes[0].sent[edge])
-        slope = [0.0] * len(felt)
-        numbers = [0.0]
         wrong = self.cases[0].wrong
-        if fault.times is not None:
-            slope = self._felt(edge, fault.times)
-            numbers = []
-            for i in wrong:
-                if abs(slope[i]) > SCREENED * self.size[i]:
-                    number = (self.moved[i] - felt[i]) / slope[i]
-                    if not any(isclose(number, n, rel_tol=1e-6, abs_tol=1e-9) for n in numbers):
-                        numbers.append(number)
-        for number in numbers:
-            now = [f + number * s for f, s in zip(felt, slope, strict=True)]
-            near = [
-                abs(n - m) <= SCREENED * s
-                for n, m, s in zip(now, self.moved, self.size, strict=True)
-            ]
-            if fits := tuple(i for i in wrong if near[i]):
-                still = all(
-                    abs(now[i]) <= SCREENED * self.size[i] for i in range(len(now)) if i not in fits
-                )
-                yield fits, still
+        if fault.times is None:
+            yield from self._fitting(felt)
+            return
+        slope = self._felt(edge, fault.times)
+        numbers: list[float] = []
+        for i in wrong:
+            if abs(slope[0, i]) > self.near[0, i]:
+                number = float((self.moved[0, i] - felt[0, i]) / slope[0, i])
+                if not any(isclose(number, n, rel_tol=1e-6, abs_tol=1e-9) for n in numbers):
+                    numbers.append(number)
+                    yield from self._fitting(felt + number * slope)
 
-    def _felt(self, edge: Edge, change: Tensor) -> list[float]:
+    def _fitting(self, felt: Tensor) -> Iterator[tuple[tuple[int, ...], bool]]:
+        near = ((felt - self.moved).abs() <= self.near).all(0).tolist()
+        if fits := tuple(i for i in self.cases[0].wrong if near[i]):
+            still = (felt.abs() <= self.near).all(0).tolist()
+            yield fits, all(still[i] for i in range(len(still)) if i not in fits)
+
+    def _felt(self, edge: Edge, change: Tensor) -> Tensor:
+        """How far a change along an edge moves each gradient along both directions, (2, wrt)."""
         source = self.tapes[0].source(edge)
-        return [
-            float((tangent[source] * change).sum()) if source in tangent else 0.0
-            for tangent in self.tangents
-        ]
+        if source not in self.rows:
+            none = torch.zeros_like(change)
+            tangents = [tangent.get(source, none).flatten() for tangent in self.tangents]
+            self.rows[source] = torch.stack(tangents)
+        return (self.rows[source] @ change.flatten()).reshape(2, -1)
+
+    def _same(self, number: int, edge: Edge, fault: Fault) -> Fault | None:
+        """The same fault on the tape of another case."""
+        if number == 0:
+            return fault
+        if (number, edge) not in self.faults:
+            place = Place(self.tapes[number], edge)
+            self.faults[number, edge] = {one.key: one for one in faults(place)}
+        return self.faults[number, edge].get(fault.key)
 
     def _proven(
         self, edge: Edge, fault: Fault, labels: tuple[int, ...], *, whole: bool
     ) -> Iterator[Reading]:
         numbers = []
-        for case, tape in zip(self.cases, self.tapes, strict=True):
-            here = next((f for f in faults(Place(tape, edge)) if f.key == fault.key), None)
+        for count, (case, tape) in enumerate(zip(self.cases, self.tapes, strict=True)):
+            here = self._same(count, edge, fault)
             if here is None:
                 return
             source = tape.source(edge)

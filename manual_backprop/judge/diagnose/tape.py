@@ -50,6 +50,10 @@ class Step:
         Returns:
             One gradient for each slot, None where nothing floating stands.
         """
+        if len(inputs) == 2 and all(t.shape == grad.shape for t in inputs):
+            a, b = inputs  # what is done most often, without the detour through autograd
+            if self.name == "mul" and a.is_floating_point() and b.is_floating_point():
+                return [grad * b, grad * a]
         live = [t.detach().requires_grad_(t.is_floating_point()) for t in inputs]
         with torch.enable_grad():
             out = self.run(live)
