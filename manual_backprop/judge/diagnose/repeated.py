@@ -11,6 +11,11 @@ from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
+# Steps that nobody derives wrongly in one and the same way throughout.
+PLAIN = frozenset(
+    ("t", "permute", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "add", "sub")
+)
+
 
 def repeated(cases: list[Case]) -> list[Reading]:
     """Faults that are made at every edge of a kind."""
@@ -19,6 +24,8 @@ def repeated(cases: list[Case]) -> list[Reading]:
         tape = recording.tapes[0]
         kinds: dict[tuple[str, int], list[Edge]] = {}
         for edge in tape.sent:
+            if tape.steps[edge.step].name in PLAIN:
+                continue
             kinds.setdefault((tape.steps[edge.step].name, edge.slot), []).append(edge)
         for edges in kinds.values():
             if len(edges) > 1:

@@ -1,6 +1,6 @@
 """The forwards of a diagnosis on tape: the oracle's and the author's own, whole and in steps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from manual_backprop.judge.diagnose.case import Case
@@ -8,6 +8,8 @@ from manual_backprop.judge.diagnose.fused import fused
 from manual_backprop.judge.diagnose.recorder import place_of, record
 from manual_backprop.judge.diagnose.tape import Tape, without_shifts
 from manual_backprop.judge.point import Point
+
+LONG = 40  # steps
 
 
 class Recording:
@@ -27,18 +29,20 @@ class Recording:
         return place_of(self.tapes[0].steps[step].line, self.function)
 
 
-def recordings(cases: list[Case], splits: tuple[int, ...] = (0, 1, 2)) -> Iterator[Recording]:
+def recordings(cases: list[Case], splits: Sequence[int] = (0, 1, 2)) -> Iterator[Recording]:
     """Every different recording that gives the right gradients, the oracle's first.
 
     Args:
         cases: of one operator.
-        splits: as in `record`, from whole losses and normalisations to exponentials and sums.
+        splits: as in `record`, 0 first: from whole losses to exponentials and sums.
     """
     known: set[Any] = set()
     op = cases[0].point.op
     made: dict[Any, list[list[Tape]]] = vars(cases[0]).setdefault("_tapes", {})
     for function in filter(None, (op.oracle, op.forward)):
         for split in splits:
+            if split and any(len(tapes[0].steps) > LONG for tapes in made[function, 0] if tapes):
+                break  # so long a forward is written in small steps already
             if (function, split) not in made:
                 whole = _tapes(cases, function, split)
                 made[function, split] = [_fused(cases, whole), whole]
