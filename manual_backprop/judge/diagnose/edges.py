@@ -13,6 +13,11 @@ MASKS = frozenset(
     ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum", "amax",
      "amin", "max", "min", "leaky_relu", "hardtanh", "masked_fill")
 )  # fmt: skip
+# Steps that nobody derives wrongly.
+PLAIN = frozenset(
+    ("t", "permute", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "add", "sub")
+)
+UNARY = frozenset(("silu", "gelu", "tanh", "relu", "exp", "log", "softplus", "elu"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +167,10 @@ def at_hand(tape: Tape) -> dict[torch.Size, list[Known]]:
         for one in here:
             if not one.tensor.is_floating_point():
                 continue
-            turned = [one._replace(name=f"{one.name}, transposed,", tensor=one.tensor.T)]
-            for each in [one, *(turned if one.tensor.dim() == 2 else [])]:
+            both = [one]
+            if one.tensor.dim() == 2:
+                both.append(one._replace(name=f"{one.name}, transposed,", tensor=one.tensor.T))
+            for each in both:
                 alike = known.setdefault(each.tensor.shape, [])
                 if not any(torch.equal(each.tensor, other.tensor) for other in alike):
                     alike.append(each)
@@ -174,7 +181,7 @@ def at_hand(tape: Tape) -> dict[torch.Size, list[Known]]:
 def left_out(tape: Tape, meant: int, instead: int) -> str:
     """What a sum (or difference) lacks when one of its terms stands in its place; else nothing."""
     step = tape.steps[meant]
-    if step.name not in ("add", "sub") or instead not in step.sources or len(step.sources) != 2:
+    if step.name != "add" or instead not in step.sources or len(step.sources) != 2:
         return ""
     return naming(tape, step.sources[1 - step.sources.index(instead)])
 
@@ -207,6 +214,12 @@ def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:
             (f"sigmoid of sigmoid of {name}", s.sigmoid()),
             (f"softmax of softmax of {name}", p.softmax(-1)),
         ]
+    if step.name in UNARY and len(step.sources) == 1:
+        alike = [s for s in tape.steps if s.value.shape == value.shape][:8]
+        return [
+            (f"{step.name} of {naming(tape, tape.steps.index(s))}", step.run([s.value]))
+            for s in alike if s.value.is_floating_point()
+        ]  # fmt: skip
     if step.apply is None and value.dtype is torch.int64 and value.dim() == 1 and len(value):
         widths = {s.value.shape[-1] for s in tape.steps if s.value.dim() == 2
                   and len(s.value) == len(value)}  # fmt: skip

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from itertools import permutations
+from math import isclose
 
 import torch
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.edges import (
     MASKS,
+    PLAIN,
     Fault,
     Known,
     Place,
@@ -16,6 +18,7 @@ from manual_backprop.judge.diagnose.edges import (
     naming,
     others,
 )
+from manual_backprop.judge.diagnose.tape import Tape
 
 PRODUCTS = frozenset(("mm", "bmm", "mv", "dot", "mul"))
 # Derivatives as functions of the step's own output, which authors give its input to.
@@ -36,6 +39,9 @@ def spread(place: Place) -> Iterator[Fault]:
     if found is None or place.right.numel() < 1:
         return
     flows, wide = found
+    kept = _largest(flows, place.right)
+    what = "of all that is to be summed only one is kept: written over, where they are added up"
+    yield from place.fault("overwritten", 18, "one of the sum", what, kept)
     if place.right.numel() > 1:
         what = "every entry is the sum over all axes; sum over the broadcast ones only"
         total = flows.sum().expand_as(place.right).clone()
@@ -49,11 +55,24 @@ def spread(place: Place) -> Iterator[Fault]:
                 yield from place.fault(code, 16, ("under the sum", what), what, shrunk)
 
 
+def _largest(flows: Tensor, like: Tensor) -> Tensor:
+    """Of what is to be summed to a shape, the one entry that is furthest from 0."""
+    for axis in range(flows.dim() - like.dim()):
+        flows = flows.gather(axis, flows.abs().argmax(axis, keepdim=True)).sum(axis, keepdim=True)
+    flows = flows.reshape(flows.shape[flows.dim() - like.dim() :])
+    for axis in range(like.dim()):
+        if like.shape[axis] == 1 < flows.shape[axis]:
+            flows = flows.gather(axis, flows.abs().argmax(axis, keepdim=True))
+    return flows
+
+
 def _factors(
     place: Place, name: str, tensor: Tensor, flows: Tensor, step: int
 ) -> Iterator[tuple[str, str, Tensor]]:
     """A factor too much and one too few; of what divides, times it is one too few."""
-    inverse = place.name in ("log", "reciprocal", "sqrt", "rsqrt")
+    inverse = place.name in ("log", "reciprocal", "sqrt", "rsqrt") or (
+        "norm" in place.name and tensor.shape == place.out.shape and torch.equal(tensor, place.out)
+    )
     if step in place.tape.divisors or inverse:
         yield "missing-factor", f"the factor 1/{name} is missing", flows * tensor
         yield "extra-factor", f"it is divided by {name} once too often", flows / tensor
@@ -68,7 +87,7 @@ def already_updated(place: Place) -> Iterator[Fault]:
     if place.name not in PRODUCTS:
         return
     for slot, source in enumerate(tape.steps[place.edge.step].sources):
-        if slot == place.edge.slot or source not in tape.adjoints:
+        if slot == place.edge.slot or not _weights(tape, source):
             continue
         moved = [*place.inputs]
         moved[slot] = tape.adjoints[source]
@@ -77,6 +96,14 @@ def already_updated(place: Place) -> Iterator[Fault]:
             yield from place.fault(
                 "stale-weights", 20, ("updated", slot), naming(tape, source), place.right, -times
             )
+
+
+def _weights(tape: Tape, source: int) -> bool:
+    """Whether it is an argument that gets a gradient, as it is or turned."""
+    step = tape.steps[source]
+    if step.name in ("t", "permute", "transpose", "mT"):
+        return _weights(tape, step.sources[0])
+    return source in tape.wrt
 
 
 def another_input(place: Place) -> Iterator[Fault]:
@@ -98,11 +125,24 @@ def another_input(place: Place) -> Iterator[Fault]:
             moved = [*place.inputs]
             moved[slot] = known.tensor
             code, what = "wrong-argument", f"{known.name} stands where {meant} belongs"
-            if known.is_value and (lacks := left_out(place.tape, sources[slot], known.step)):
+            if place.name in MASKS and own.shape == place.out.shape:
+                code, what = "mask", f"the mask is that of {known.name}, and belongs to {meant}"
+            elif known.is_value and (lacks := left_out(place.tape, sources[slot], known.step)):
                 code, what = "missing-term", f"{lacks} is left out of {meant}"
             yield from place.fault(
                 code, 17, ("input", slot, known.name), what, place.flows(place.grad, moved)
             )
+
+
+def formula_of_another_function(place: Place) -> Iterator[Fault]:
+    """The derivative of another activation."""
+    if place.name in BY_OUT or place.name == "relu":
+        for name in {"sigmoid", "tanh"} - {place.name}:
+            what = f"the derivative is that of {name}, and the forward has {place.name}"
+            flows = BY_OUT[name](place.grad, place.out)
+            yield from place.fault("wrong-argument", 15, ("as of", name), what, flows)
+            flows = BY_OUT[name](place.grad, getattr(torch, name)(place.inputs[0]))
+            yield from place.fault("wrong-argument", 15, ("as of in", name), what, flows)
 
 
 def formula_of_another(place: Place) -> Iterator[Fault]:
@@ -121,6 +161,12 @@ def another_gradient(place: Place) -> Iterator[Fault]:
     """The gradient of another tensor stands where that of the step's output belongs."""
     after = {edge.step for edge in place.tape.sent if place.tape.source(edge) == place.edge.step}
     skipped = {f"the gradient of {naming(place.tape, step)}": step for step in after}
+    deeper = {
+        f"the gradient of {naming(place.tape, further)}": sibling
+        for sibling in place.tape.steps[place.edge.step].sources
+        if place.tape.steps[sibling].name not in PLAIN
+        for further in place.tape.steps[sibling].sources
+    }
     for name, tensor in others(place, place.grad):
         code, rank = "wrong-argument", 18
         what = f"{name} arrives at {place.name}, where the gradient of its output belongs"
@@ -130,6 +176,9 @@ def another_gradient(place: Place) -> Iterator[Fault]:
             code, rank = ("mask" if masks else "missing-factor"), 12
             what = f"the {'mask' if masks else 'derivative'} of {step.name.strip('_')} is left out"
             what += f" on the way to {naming(place.tape, place.tape.source(place.edge))}"
+        elif (sibling := deeper.get(name)) is not None:
+            code = "extra-factor"
+            what = f"the derivative of {naming(place.tape, sibling)} multiplies it too"
         yield from place.fault(code, rank, ("grad", name), what, place.flows(tensor))
     for axis in range(place.grad.dim()):
         if place.grad.shape[axis] >= 3:
@@ -142,9 +191,14 @@ def difference(place: Place) -> Iterator[Fault]:
     """Where the gradient is c (a - b), as of so many losses: another a or b, a sum, one of both."""
     right = place.right
     known = [k for k in at_hand(place.tape).get(right.shape, []) if "gradient of" not in k.name]
-    if right.numel() < 3 or len(known) > 16:
+    if right.numel() < 3 or len(known) > 24:
         return
-    for one, other in permutations(known, 2):
+    probes = [tensor.flatten()[:2].tolist() for tensor in (right, *(k.tensor for k in known))]
+    (g, h), *at = probes  # two entries of each turn down nearly every pair
+    for (i, one), (j, other) in permutations(enumerate(known), 2):
+        (a0, a1), (b0, b1) = at[i], at[j]
+        if not isclose(g * (a1 - b1), h * (a0 - b0), rel_tol=1e-9, abs_tol=1e-15):
+            continue
         gap = one.tensor - other.tensor
         largest = gap.abs().argmax()
         if float(gap.flatten()[largest]) == 0:

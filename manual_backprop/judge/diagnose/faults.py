@@ -20,6 +20,7 @@ from manual_backprop.judge.diagnose.exchanged import (
     difference,
     factor,
     formula_of_another,
+    formula_of_another_function,
     spread,
 )
 from manual_backprop.judge.diagnose.masks import duplicates, mask, one_row
@@ -61,12 +62,19 @@ def everywhere(place: Place) -> Iterator[Fault]:
         yield from place.fault(code, 10, ("times", number), what, number * place.right)
     for kind in LOCAL:
         yield from kind(place)
-    own = [("its input", t) for t in place.inputs[:1]]
     if (formula := BY_OUT.get(place.name)) is not None:
-        for _, tensor in own:
-            what = f"the derivative of {place.name} is written for its output, and got its input"
-            flows = formula(place.grad, tensor)
-            yield from place.fault("wrong-argument", 11, "by out of own input", what, flows)
+        what = f"the derivative of {place.name} is written for its output, and got its input"
+        flows = formula(place.grad, place.inputs[0])
+        yield from place.fault("wrong-argument", 11, "by out of own input", what, flows)
+    if place.name == "mm":
+        other = place.inputs[1 - place.edge.slot]
+        if other.shape[0] == other.shape[1]:
+            turned = [*place.inputs]
+            turned[1 - place.edge.slot] = other.T
+            what = "the other factor of the product is not transposed"
+            yield from place.fault(
+                "wrong-argument", 11, "turned", what, place.flows(place.grad, turned)
+            )
     if len(place.inputs) == 1 and place.inputs[0].shape == place.out.shape:
         what = f"the derivative of {place.name} is taken at its output, not at its input"
         flows_at_out = place.flows(place.grad, [place.out])
@@ -179,6 +187,7 @@ def _moves_only(place: Place) -> bool:
 
 
 LOCAL = (
+    formula_of_another_function,
     passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates, cumulated,
     softmax_terms, log_softmax_terms, logsumexp_terms, normalise_terms, deviation_terms,
 )  # fmt: skip

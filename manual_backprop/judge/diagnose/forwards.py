@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
-from manual_backprop.judge.diagnose.edges import naming
+from manual_backprop.judge.diagnose.edges import MASKS, naming
 from manual_backprop.judge.diagnose.faults import ELEMENTWISE
 from manual_backprop.judge.diagnose.tape import Step, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
@@ -26,6 +26,9 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
                 exchanges = _arguments(step, sum(index in s.sources for s in tape.steps))
             elif step.apply is not None and index in tape.adjoints:
                 exchanges = _steps(tape, step)
+            elif step.name == "_to_copy" and step.value.is_floating_point():
+                said = naming(tape, step.sources[0])  # labels that are whole numbers
+                exchanges = _arguments(replace(step, name=said), 2)
             else:
                 continue
             for code, what, other in exchanges:
@@ -34,7 +37,7 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
 
 
 def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
-    """Labels of another convention; a mask that is inverted."""
+    """Labels of another convention; a mask that is inverted or not there."""
     if step.value.is_floating_point():
         for what, other in (
             ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
@@ -44,6 +47,12 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
             said = f"it is the gradient with {what}, of {step.name}"
             code = "mask" if uses == 1 and what == "1 - it" else "convention"
             yield code, said, lambda inputs, f=other: f(inputs[0])
+    elif bool(((step.value == 0) | (step.value == 1)).all()):
+        for what, other in (
+            ("without", torch.ones_like), ("with the inverse of", lambda y: 1 - y.long())
+        ):  # fmt: skip
+            said = f"it is the gradient {what} the mask {step.name}"
+            yield "mask", said, lambda inputs, f=other: f(inputs[0]).to(inputs[0].dtype)
     elif step.value.dtype is torch.int64:
         for shift in (1, -1):
             said = f"it is the gradient with every index in {step.name} moved by {shift}"
@@ -67,21 +76,31 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
             )
     if called in ("add", "sub") and len(step.sources) == 2:
         for slot, sign in ((0, 1), (1, 1 if called == "add" else -1)):
-            what = (
-                f"{naming(tape, step.sources[slot])} is left out of a sum that the backward needs"
-            )
-            yield "missing-term", what, partial(_without, step, slot, sign)
+            term = naming(tape, step.sources[slot])
+            whole = "sum" if called == "add" else "difference"
+            code = "missing-term" if called == "add" else "wrong-argument"
+            what = f"{term} is left out of a {whole} that the backward computes again"
+            yield code, what, partial(_without, step, slot, sign)
     if len(step.sources) == 1 and called in ELEMENTWISE:
         what = f"{called} is left out where the backward computes the forward again"
         yield "wrong-argument", what, partial(_unapplied, step)
     if len(step.sources) == 1 and called in ELEMENTWISE:
         what = f"it is the gradient of the same loss without {called}"
-        yield "wrong-variable", what, lambda inputs: inputs[0]
+        code = "mask" if called in MASKS else "sign" if called == "neg" else "wrong-variable"
+        yield code, what, lambda inputs: inputs[0]
+    if called == "normalise":
+        what = "it is the gradient with a variance over n - 1"
+        yield "convention", what, partial(_unbiased, step.flat[1], step.flat[2])
 
 
 def _without(step: Step, slot: int, sign: int, inputs: list[Tensor]) -> Tensor:
     """The sum without one term, and with the derivatives of the whole."""
     return step.run(inputs) - sign * inputs[slot].detach()
+
+
+def _unbiased(axis: Any, eps: float, inputs: list[Tensor]) -> Tensor:
+    x = inputs[0]
+    return (x - x.mean(axis, keepdim=True)) / (x.var(axis, keepdim=True) + eps).sqrt()
 
 
 def _unapplied(step: Step, inputs: list[Tensor]) -> Tensor:

@@ -5,16 +5,11 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
-from manual_backprop.judge.diagnose.edges import Fault, Place
+from manual_backprop.judge.diagnose.edges import PLAIN, Fault, Place
 from manual_backprop.judge.diagnose.faults import everywhere
 from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
-
-# Steps that nobody derives wrongly in one and the same way throughout.
-PLAIN = frozenset(
-    ("t", "permute", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "add", "sub")
-)
 
 
 def repeated(cases: list[Case]) -> list[Reading]:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Fault, Place, naming
-from manual_backprop.judge.diagnose.faults import faults
-from manual_backprop.judge.diagnose.sizes import plain
+from manual_backprop.judge.diagnose.faults import ELEMENTWISE, faults
+from manual_backprop.judge.diagnose.sizes import LOGARITHMS, NAMED, plain
 from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.diagnose.tensors import scale
@@ -149,15 +149,41 @@ class _Replay:
             rank -= 1
             if (penalty := _multiple(self.cases, self.tapes, edge)) is not None:
                 return "missing-term", f"the term {plain(penalty)} {source} is left out", rank
-            return "missing-branch", f"what {source} does through {step} is left out", rank
+            code = "missing-term" if _adds_to_the_loss(tape, edge.step) else "missing-branch"
+            return code, f"what {source} does through {step} is left out", rank
         if (named := scale(numbers, self.cases)) is None:
             return None
         code, text = named
         if code == "sign":
             return code, f"what {source} does through {step} has the wrong sign", rank
-        rank += 14 if code == "factor" and text not in ("2", "1/2") else 0
+        simple = tape.steps[edge.step].name in ("add", "sub", *ELEMENTWISE)
+        if text == "2" and tape.uses[tape.source(edge)] > 1 and simple:
+            return "extra-term", f"what {source} does through {step} is counted twice", rank
+        if code == "factor" and text not in (*NAMED.values(), *LOGARITHMS.values()):
+            return None  # of a whole gradient this says something, of one edge it does not
         what = f"what {source} does through {step} counts {text} times what it should"
         return code, what, rank
+
+
+def _adds_to_the_loss(tape: Tape, step: int) -> bool:
+    """Whether a step is a term of the loss: only added, averaged and scaled on its way there."""
+    if tape.grad_out.numel() != 1 or step == tape.out:
+        return tape.grad_out.numel() == 1 and tape.steps[step].name in ("add", "sub")
+    after = [edge for edge in tape.sent if tape.source(edge) == step]
+    return (
+        len(after) == 1
+        and all(
+            tape.steps[edge.step].name in ("add", "sub", "neg", "sum", "mean", "squeeze", "view")
+            or (tape.steps[edge.step].name in ("mul", "div") and _by_a_number(tape, edge.step))
+            for edge in after
+        )
+        and _adds_to_the_loss(tape, after[0].step)
+    )
+
+
+def _by_a_number(tape: Tape, step: int) -> bool:
+    sources = tape.steps[step].sources
+    return len(sources) == 1 or tape.steps[sources[1]].value.numel() == 1
 
 
 def _multiple(cases: list[Case], tapes: list[Tape], edge: Edge) -> float | None:
