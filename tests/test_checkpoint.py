@@ -1,6 +1,5 @@
 """What a run keeps: that whoever kills it loses no bit, and what it cannot go on from."""
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +14,6 @@ from manual_backprop.training.train import Trainer
 from tests.runs import SMALL, asked, drawn, kept, same, weights
 
 ROOT = Path(__file__).parents[1]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: other sums, other bits
 MOMENTUM = replace(SMALL, optimizer="momentum", lr=0.01)
 
 
@@ -52,19 +50,14 @@ main(["train", "mnist", *sys.argv[3:]])
 
 def kill_at(name, call, *words):
     command = [sys.executable, "-c", WAITS, *map(str, (name, call, *words))]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, cwd=ROOT, env=ONE_THREAD, encoding="utf-8"
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, encoding="utf-8") as process:
         reached = "here\n" in process.stdout  # the lines up to there
         process.kill()
     assert reached
 
 
 @pytest.mark.parametrize(
-    (
-        "optimizer",
-        "moments",
-    ),  # the so-manieth step or file of the process, and the epochs then kept
+    ("optimizer", "moments"),  # which step or file of the process, and the epochs kept by then
     [
         ("adam", [("step", 30, 1), ("fsync", 3, 1), ("fsync", 4, 2)]),
         *(
@@ -103,15 +96,11 @@ def test_killed_in_an_epoch_or_while_it_writes_and_resumed_it_ends_with_the_same
 def test_one_that_goes_on_from_a_checkpoint_ends_with_the_same_bits(tmp_path, optimizer):
     few = drawn(50), drawn(30, 1)
     options = replace(SMALL, optimizer=optimizer)
-    whole_run, begun, resumed = (
-        Trainer(options),
-        Trainer(replace(options, epochs=2)),
-        Trainer(options),
-    )
-    assert len(list(whole_run.run(*few))) == 3
+    whole, begun, resumed = map(Trainer, (options, replace(options, epochs=2), options))
+    assert len(list(whole.run(*few))) == 3
     save(tmp_path, begun, list(begun.run(*few)), "data")
     assert len(list(resumed.run(*few, done=len(resume(tmp_path, resumed, "data"))))) == 1
-    assert same(whole_run.weights, resumed.weights)
+    assert same(whole.weights, resumed.weights)
 
 
 def test_what_a_kill_left_half_written_is_never_read(two_epochs):
