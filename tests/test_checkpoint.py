@@ -113,6 +113,17 @@ def test_what_a_kill_left_half_written_is_never_read(two_epochs):
     assert {file.name for file in two_epochs.iterdir()} == {"checkpoint.pt", "history.json"}
 
 
+def test_whoever_reads_while_it_is_written_finds_one_whole_file(two_epochs):
+    trainer = Trainer(MOMENTUM)
+    history = resume(two_epochs, trainer, "data")
+    files = [two_epochs / name for name in ("checkpoint.pt", "history.json")]
+    before = [file.read_bytes() for file in files]
+    with files[0].open("rb") as weights_file, files[1].open("rb") as history_file:
+        save(two_epochs, trainer, history[:1], "data")
+        assert [weights_file.read(), history_file.read()] == before
+    assert all(file.read_bytes() != old for file, old in zip(files, before, strict=True))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -168,6 +179,24 @@ def test_a_file_that_is_no_checkpoint_is_refused(two_epochs, write, value):
     write(value, two_epochs / "checkpoint.pt")
     with pytest.raises(BadCheckpoint, match=r"no checkpoint|something else than a checkpoint"):
         resume(two_epochs, Trainer(MOMENTUM), "data")
+
+
+class Touches:
+    """Unpickled as any object, it would make a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_no_code_in_a_checkpoint_is_run(two_epochs):
+    file = two_epochs / "run"
+    spoil(two_epochs / "checkpoint.pt", lambda whole: whole.update(history=Touches(file)))
+    with pytest.raises(BadCheckpoint, match="no checkpoint"):
+        resume(two_epochs, Trainer(MOMENTUM), "data")
+    assert not file.exists()
 
 
 def test_what_cannot_be_gone_on_from_is_exit_2_and_stays_as_it_is(two_epochs):
