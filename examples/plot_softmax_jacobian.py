@@ -42,7 +42,7 @@ for i, row in enumerate(jacobian.tolist()):
     for j, entry in enumerate(row):
         color = "white" if i == j else "black"
         three.text(j, i, f"{entry:+.4f}", color=color, size=15, ha="center", va="center")
-    three.text(2.6, i, f"Σ = {abs(sum(row)):.4f}", va="center")
+    three.text(2.6, i, f"Σ = {sum(row):z.4f}", va="center")
 three.set_xticklabels(["x₀", "x₁", "x₂"])
 three.set_yticklabels([f"p{'₀₁₂'[i]} = {p[i]:.4f}" for i in range(3)])
 ten.set(xlabel="number", ylabel="probability, the largest above")

@@ -21,6 +21,7 @@ def _g(out: Tensor, name: str) -> Tensor:
 
     Raises:
         AttributeError: it carries none.
+        ValueError: it carries one of another shape.
     """
     g = getattr(out, "g", None)
     if g is None:

@@ -125,6 +125,13 @@ def test_targets_of_another_type_or_length_are_refused_where_shapes_are_checked(
         function(torch.ones(3, 4), target)
 
 
+@pytest.mark.parametrize("loss", [nll, cross_entropy])
+@pytest.mark.parametrize("wrong", [-1, 4])
+def test_a_class_that_there_is_not_is_refused_and_named(loss, wrong):
+    with pytest.raises((IndexError, RuntimeError), match=f"index {wrong} is out of bounds"):
+        loss(torch.ones(3, 4), torch.tensor([0, wrong, 2]))
+
+
 def test_a_reduction_that_there_is_not_is_refused():
     x, target = torch.ones(3, 4), torch.tensor([0, 1, 2])
     for function in (nll, cross_entropy, back_nll, back_cross_entropy):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from manual_backprop.commands import DTYPES
 from manual_backprop.training import checkpoint
-from manual_backprop.training.options import Options
+from manual_backprop.training.options import LEARNING_RATES, Options
 from manual_backprop.training.train import NAMES, Trainer
 from tests.runs import asked, kept, weights
 
@@ -114,10 +115,10 @@ def test_one_that_is_stopped_while_it_writes_leaves_nothing_half(tmp_path, monke
 
 
 def test_a_loss_that_is_no_number_is_exit_1_and_is_not_kept(tmp_path):
-    done = asked("--lr", 1e30, "--out", tmp_path)
+    done = asked("--lr", 1000, "--out", tmp_path)
     assert done.exit_code == 1
     assert "the loss is nan in epoch 1" in done.stderr
-    assert "try a smaller --lr than 1e+30" in done.stderr
+    assert "try a smaller --lr than 1000" in done.stderr
     assert kept(tmp_path)["epoch"] == 0
 
 
@@ -149,12 +150,25 @@ def test_what_a_folder_holds_is_not_written_over(tmp_path, name):
 
 def test_a_folder_of_other_things_is_a_place_to_write_to(tmp_path):
     (tmp_path / "notes").write_text("mine")
-    done = asked(
-        "--epochs", 1, "--batch-size", 10**9, "--out", tmp_path
-    )  # one step of all there is
+    done = asked("--epochs", 1, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "notes").read_text() == "mine"
     assert kept(tmp_path)["epoch"] == 1
+
+
+def test_options_as_large_as_they_may_be_are_kept_and_gone_on_from(tmp_path):
+    words = ("--seed", 2**63 - 1, "--batch-size", 10**30, "--out", tmp_path, "--epochs")
+    for done in (asked(*words, 1), asked(*words, 2, "--resume")):
+        assert done.exit_code == 0, done.output
+    assert kept(tmp_path)["epoch"] == 2
+
+
+@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("optimizer", LEARNING_RATES)
+def test_the_largest_learning_rate_is_a_number_in_every_dtype(optimizer, name):
+    done = asked("--lr", 1000, "--optimizer", optimizer, "--dtype", name, "--epochs", 1)
+    assert done.exit_code in (0, 1)
+    assert done.exit_code == 0 or "try a smaller --lr than 1000" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -170,11 +184,13 @@ def test_a_folder_of_other_things_is_a_place_to_write_to(tmp_path):
         (["--article", "--optimizer", "adam"], "--article is with --optimizer sgd"),
         (["--device", "toaster"], "device 'toaster' is not there"),
         (["--dtype", "float8"], "'float8' is not one of"),
-        (["--lr", "0"], "lr is 0.0; a learning rate is a finite number"),
-        (["--lr", "nan"], "lr is nan; a learning rate is a finite number"),
-        (["--lr", "inf"], "lr is inf; a learning rate is a finite number"),
+        (["--lr", "0"], "lr is 0.0; a learning rate is above 0"),
+        (["--lr", "nan"], "lr is nan; a learning rate is above 0"),
+        (["--lr", "inf"], "lr is inf; a learning rate is above 0 and at most 1000"),
+        (["--lr", "1e30"], "lr is 1e+30; a learning rate is above 0 and at most 1000"),
         (["--batch-size", "0"], "0 is not in the range"),
         (["--seed", "-1"], "-1 is not in the range"),
+        (["--seed", 2**63], "9223372036854775808 is not in the range"),
         (["--epochs", "0"], "0 is not in the range"),
         (["--data", "half"], "'half' is not one of"),
     ],

@@ -10,7 +10,8 @@ Derivation
     ȳ_ij = -L̄ a_i [j = t_i]                            and read off the gradient.
 
 An ignored row counts neither in the sum nor in m: dividing by n is the usual mistake. The mean over
-no row at all is nan, as in PyTorch, and its gradient is 0.
+no row at all is nan, as in PyTorch, and its gradient is 0. A class that there is not is refused by
+the forward; the backwards take the target to be the one that it accepted.
 
 Read first: log_softmax, mse
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 5.5

@@ -11,7 +11,14 @@ import click
 from click.core import ParameterSource
 
 from manual_backprop.commands import DTYPES, Mistake, check_device
-from manual_backprop.training.options import ARTICLE, CHOICES, LEARNING_RATES, Options
+from manual_backprop.training.options import (
+    ARTICLE,
+    CHOICES,
+    LARGEST_LR,
+    LARGEST_SEED,
+    LEARNING_RATES,
+    Options,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +68,7 @@ def train() -> None:
     "--lr",
     type=float,
     show_default=", ".join(f"{lr:g} with {name}" for name, lr in LEARNING_RATES.items()),
-    help="Learning rate, above 0.",
+    help=f"Learning rate, above 0 and at most {LARGEST_LR:g}.",
 )
 @click.option(
     "--optimizer",
@@ -87,7 +94,7 @@ def train() -> None:
     "--seed",
     default=DEFAULT.seed,
     show_default=True,
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=LARGEST_SEED),
     help="Of weights and order; the same seed gives the same bits.",
 )
 @click.option(
@@ -120,6 +127,7 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
     from manual_backprop.training.train import Diverged, Trainer
 
     check_device(options.device)
+    torch.set_num_threads(1)  # threads wait where cores are busy, and their number changes bits
     try:
         with _terminated_is_interrupted():
             training, test = _digits(asked["data"], asked["root"])

@@ -1,13 +1,14 @@
 """What a run may be told; importing it does not import torch."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import Literal, get_args
 
 from manual_backprop.commands import DTYPES
 
 Gradient = Literal["hand", "autograd"]
 Optimizer = Literal["sgd", "momentum", "adam"]
+LARGEST_SEED = 2**63 - 1
+LARGEST_LR = 1000.0  # ten times it, adam's first step, is a number in float16 too
 LEARNING_RATES: dict[Optimizer, float] = {"sgd": 0.1, "momentum": 0.01, "adam": 0.001}
 CHOICES = {"optimizer": get_args(Optimizer), "gradient": get_args(Gradient), "dtype": DTYPES}
 
@@ -19,13 +20,13 @@ class Options:
     Attributes:
         epochs: how often each image is learned from.
         batch_size: images per step; the last step of an epoch takes what is left.
-        lr: learning rate.
+        lr: learning rate, above 0 and at most 1000.
         optimizer: what moves the weights; momentum is 0.9, and adam has PyTorch's own betas.
         gradient: by `back_classifier`, or by torch.autograd.
         relu_logits: whether a relu comes after the last layer too.
         device: as in "cpu" and "cuda:1".
         dtype: of weights, images and gradients.
-        seed: of the first weights and of the order of the images.
+        seed: of the first weights and of the order of the images; from 0, below 2⁶³.
         hidden: sizes of the two hidden layers.
 
     Raises:
@@ -50,8 +51,12 @@ class Options:
         for name in ("epochs", "batch_size"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {value}; it is at least 1")
-        if not (isfinite(self.lr) and self.lr > 0):
-            raise ValueError(f"lr is {self.lr}; a learning rate is a finite number above 0")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}; it is from 0 to {LARGEST_SEED}")
+        if not 0 < self.lr <= LARGEST_LR:
+            raise ValueError(
+                f"lr is {self.lr}; a learning rate is above 0 and at most {LARGEST_LR:g}"
+            )
 
 
 ARTICLE = Options(lr=0.01, relu_logits=True)  # row D9 of data/articles.json, to the letter

@@ -120,7 +120,8 @@ class Trainer:
         self.weights = draw_weights(options)
         self.optimizer: torch.optim.Optimizer
         if options.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(self.weights, options.lr)
+            eps = 1e-4 if options.dtype == "float16" else 1e-8  # 1e-8 is 0 there, and 0 / 0 nan
+            self.optimizer = torch.optim.Adam(self.weights, options.lr, eps=eps)
         else:
             momentum = 0.9 if options.optimizer == "momentum" else 0.0
             self.optimizer = torch.optim.SGD(self.weights, options.lr, momentum=momentum)
@@ -148,7 +149,8 @@ class Trainer:
         dtype = self.weights[0].dtype
         order = torch.randperm(len(digits), generator=generator(self.options.seed, number))
         losses = []
-        for index in order.to(self.options.device).split(self.options.batch_size):
+        size = min(self.options.batch_size, len(digits))  # split takes no number of any size
+        for index in order.to(self.options.device).split(size):
             losses.append(self.step(*digits.rows(index, dtype)).double() * len(index))
             progress()
         return float(torch.stack(losses).sum()) / len(digits)
