@@ -77,6 +77,10 @@ class Place:
         """A plain argument of the step."""
         return self.tape.steps[self.edge.step].flat[position]
 
+    def keywords(self) -> dict[str, Any]:
+        """The plain arguments of a step that was seen by its value."""
+        return dict(self.tape.steps[self.edge.step].apply.keywords)  # type: ignore[union-attr]
+
     def flows(self, grad: Tensor, inputs: list[Tensor] | None = None) -> Tensor | None:
         """What flows on when another gradient arrives, or the step saw other inputs."""
         seen = self.inputs if inputs is None else inputs

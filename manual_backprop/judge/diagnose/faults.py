@@ -24,11 +24,11 @@ from manual_backprop.judge.diagnose.exchanged import (
     spread,
 )
 from manual_backprop.judge.diagnose.masks import duplicates, mask, one_row
+from manual_backprop.judge.diagnose.normals import normalise_terms, unit_terms
 from manual_backprop.judge.diagnose.terms import (
     deviation_terms,
     log_softmax_terms,
     logsumexp_terms,
-    normalise_terms,
     softmax_terms,
 )
 
@@ -189,5 +189,5 @@ def _moves_only(place: Place) -> bool:
 LOCAL = (
     formula_of_another_function,
     passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates, cumulated,
-    softmax_terms, log_softmax_terms, logsumexp_terms, normalise_terms, deviation_terms,
+    softmax_terms, log_softmax_terms, logsumexp_terms, normalise_terms, unit_terms, deviation_terms,
 )  # fmt: skip

@@ -89,18 +89,15 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
         code = "mask" if called in MASKS else "sign" if called == "neg" else "wrong-variable"
         yield code, what, lambda inputs: inputs[0]
     if called == "normalise":
-        what = "it is the gradient with a variance over n - 1"
-        yield "convention", what, partial(_unbiased, step.flat[1], step.flat[2])
+        what = "it is the gradient with a variance over n - 1 for n, or n for n - 1"
+        known = step.apply.keywords  # type: ignore[union-attr]
+        other = partial(step.apply.func, **{**known, "correction": 1 - known["correction"]})  # type: ignore[union-attr]
+        yield "convention", what, lambda inputs: other(inputs[0])
 
 
 def _without(step: Step, slot: int, sign: int, inputs: list[Tensor]) -> Tensor:
     """The sum without one term, and with the derivatives of the whole."""
     return step.run(inputs) - sign * inputs[slot].detach()
-
-
-def _unbiased(axis: Any, eps: float, inputs: list[Tensor]) -> Tensor:
-    x = inputs[0]
-    return (x - x.mean(axis, keepdim=True)) / (x.var(axis, keepdim=True) + eps).sqrt()
 
 
 def _unapplied(step: Step, inputs: list[Tensor]) -> Tensor:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from manual_backprop.judge.diagnose.normals import equal, seen
 from manual_backprop.judge.diagnose.tape import Step, Tape
 
-SEEN = 1e-12
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid, "tanh": torch.tanh, "softplus": torch.nn.functional.softplus,
     "silu": torch.nn.functional.silu,
@@ -35,9 +35,9 @@ def fused(tape: Tape) -> Tape | None:
         if step.apply is None or step.name in (*FUNCTIONS, *ALONG) or index in tape.cut:
             continue
         for source in _before(tape, index):
-            seen = _as_one(steps, index, source) or _scaled(tape, steps, index, source)
-            if seen is not None:
-                steps[index] = seen
+            one = _as_one(steps, index, source) or _scaled(tape, steps, index, source)
+            if one is not None:
+                steps[index] = one
                 changed = True
                 break
     return replace(tape, steps=steps) if changed else None
@@ -68,21 +68,21 @@ def _as_one(steps: list[Step], index: int, source: int) -> Step | None:
         for axis in range(x.dim()):
             for keep in (False, True):
                 row = x.logsumexp(axis, keep)
-                if row.shape == value.shape and _equal(value, row):
+                if row.shape == value.shape and equal(value, row):
                     return _one(steps[index], "logsumexp", source, torch.logsumexp, axis, keep)
         return None
     first, start = float(value.flatten()[0]), x.flatten()[0]
     for name, function in FUNCTIONS.items():
-        if isclose(first, float(function(start)), rel_tol=1e-9) and _equal(value, function(x)):
+        if isclose(first, float(function(start)), rel_tol=1e-9) and equal(value, function(x)):
             return _one(steps[index], name, source, function)
     for axis in range(x.dim()):
         if x.shape[axis] < 2:
             continue
         for name, along in ALONG.items():
-            if _equal(value, along(x, axis)):
+            if equal(value, along(x, axis)):
                 return _one(steps[index], name, source, partial(_swapped, along), axis)
-        if (eps := _standardised(value, x, axis)) is not None:
-            return _one(steps[index], "normalise", source, _normalise, axis, eps)
+    if (normal := seen(value, x)) is not None:
+        return _one(steps[index], normal.func.__name__, source, normal)
     return None
 
 
@@ -99,11 +99,10 @@ def _scaled(tape: Tape, steps: list[Step], index: int, source: int) -> Step | No
             plain = value / gamma
         except RuntimeError:
             continue
-        for axis in range(x.dim() if plain.shape == value.shape else 0):
-            if x.shape[axis] > 1 and (eps := _standardised(plain, x, axis)) is not None:
-                hidden = replace(steps[index], value=plain)
-                normal = _one(hidden, "normalise", source, _normalise, axis, eps)
-                return _product(steps, index, leaf, normal)
+        normal = seen(plain, x) if plain.shape == value.shape else None
+        if normal is not None:
+            hidden = _one(replace(steps[index], value=plain), normal.func.__name__, source, normal)
+            return _product(steps, index, leaf, hidden)
     return None
 
 
@@ -115,7 +114,7 @@ def _product(steps: list[Step], index: int, leaf: int, normal: Step) -> Step | N
          and sum(i in s.sources for s in steps) == 1),
         None,
     )  # fmt: skip
-    if free is None or leaf > free:
+    if free is None or max(leaf, *normal.sources) >= free:
         return None
     steps[free] = normal
     flat, spec = tree_flatten(((None, None), {}))
@@ -130,29 +129,3 @@ def _one(step: Step, name: str, source: int, function: Any, *constants: Any) -> 
 
 def _swapped(along: Callable[[Tensor, int], Tensor], x: Tensor, axis: int) -> Tensor:
     return along(x, axis)
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return float((a - b).abs().max()) <= SEEN * float(b.abs().max())
-
-
-def _standardised(value: Tensor, x: Tensor, axis: int) -> float | None:
-    """The ε with which the value is (x - mean) / √(variance + ε) along an axis, or None."""
-    if float(value.sum(axis).abs().max()) > 1e-9 * value.shape[axis]:
-        return None
-    centred = x - x.mean(axis, keepdim=True)
-    var = (centred * centred).mean(axis, keepdim=True)
-    size = (value * value).sum(axis, keepdim=True)
-    if not bool((size > 0).all()):
-        return None
-    sigma = (centred * value).sum(axis, keepdim=True) / size
-    eps = sigma * sigma - var
-    if not _equal(value * sigma, centred) or not bool((sigma > 0).all()):
-        return None
-    return float(eps.mean()) if float((eps - eps.mean()).abs().max()) < 1e-9 else None
-
-
-def _normalise(x: Tensor, axis: int, eps: float) -> Tensor:
-    centred = x - x.mean(axis, keepdim=True)
-    var = (centred * centred).mean(axis, keepdim=True)
-    return centred / (var + eps).sqrt()

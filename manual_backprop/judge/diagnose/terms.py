@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-from torch import Tensor
-
 from manual_backprop.judge.diagnose.edges import Fault, Place, others, widened
 
 
@@ -98,64 +96,6 @@ def logsumexp_terms(place: Place) -> Iterator[Fault]:
         what = f"softmax is taken over axis {axis}, where the forward sums over another"
         flows = place.inputs[0].softmax(axis) * g
         yield from place.fault("wrong-axis", 9, ("logsumexp axis", axis), what, flows)
-
-
-def normalise_terms(place: Place) -> Iterator[Fault]:
-    """Of (g - mean g - x̂ mean(g x̂)) / σ."""
-    if place.name != "normalise":
-        return
-    x, hat, g = place.inputs[0], place.out, place.grad
-    axis = place.constant(1)
-    size = x.shape[axis]
-    sigma = _sigma(x, axis, place.constant(2))
-
-    def mean(t: Tensor, along: int = axis) -> Tensor:
-        return t.mean(along, keepdim=True)
-
-    mean_path, var_path = mean(g), hat * mean(g * hat)
-    for code, kind, what, flows in (
-        ("missing-branch", "no mean", "the way through the mean is not followed",
-         (g - var_path) / sigma),
-        ("missing-branch", "no var", "the way through the variance is not followed",
-         (g - mean_path) / sigma),
-        ("missing-branch", "neither", "mean and variance are taken for constants", g / sigma),
-        ("missing-factor", "no sigma", "the factor 1/σ is missing", g - mean_path - var_path),
-        ("extra-factor", "variance", "it is divided by the variance, where σ is due",
-         (g - mean_path - var_path) / sigma**2),
-        ("sum-for-mean", "sums", "both means are sums",
-         (g - size * (mean_path + var_path)) / sigma),
-        ("sum-for-mean", "sum mean", "the mean of g is a sum",
-         (g - size * mean_path - var_path) / sigma),
-        ("sum-for-mean", "sum var", "the mean of g x̂ is a sum",
-         (g - mean_path - size * var_path) / sigma),
-        ("missing-factor", "no hat", "x̂ does not multiply the mean of g x̂",
-         (g - mean_path - mean(g * hat)) / sigma),
-        ("missing-factor", "no hat inside", "x̂ is missing under the mean of g x̂",
-         (g - mean_path - hat * mean(g)) / sigma),
-        ("sign", "plus mean", "the mean of g is added", (g + mean_path - var_path) / sigma),
-        ("sign", "plus var", "x̂ times the mean of g x̂ is added",
-         (g - mean_path + var_path) / sigma),
-        ("wrong-argument", "raw", "x stands where x̂ belongs",
-         (g - mean_path - x * mean(g * x)) / sigma),
-        ("convention", "n - 1", "the variance is that of n - 1",
-         (g - mean_path - var_path * size / (size - 1)) / sigma),
-    ):  # fmt: skip
-        yield from place.fault(code, 8, ("normalise", kind), what, flows)
-    for other in range(x.dim()):
-        for kind, said, flows in (
-            ("means", "the means run",
-             (g - mean(g, other) - hat * mean(g * hat, other)) / sigma),
-            ("first", "the mean of g runs", (g - mean(g, other) - var_path) / sigma),
-            ("second", "the mean of g x̂ runs",
-             (g - mean_path - hat * mean(g * hat, other)) / sigma),
-        ):  # fmt: skip
-            what = f"{said} over axis {other}, and in the forward over axis {axis}"
-            yield from place.fault("wrong-axis", 8, ("normalise axis", kind, other), what, flows)
-
-
-def _sigma(x: Tensor, axis: int, eps: float) -> Tensor:
-    centred = x - x.mean(axis, keepdim=True)
-    return ((centred * centred).mean(axis, keepdim=True) + eps).sqrt()
 
 
 def deviation_terms(place: Place) -> Iterator[Fault]:
