@@ -68,6 +68,11 @@ class Score:
             others.get(code, self.misnamed).append((one, str(found or PASSES)))
 
 
+def is_unseen(family: str) -> bool:
+    """Whether its author had not seen the diagnosis, nor its author the family."""
+    return family.startswith("unseen")
+
+
 def scored(all_mistakes: Iterable[Mistake]) -> dict[str, Score]:
     """Family -> Score, by the families' names."""
     found: dict[str, Score] = {}
@@ -115,15 +120,17 @@ def _table(found: dict[str, Score]) -> Table:
     columns = ("mistakes", "rejected", "named", "best name", "misnamed", "unknown")
     for column in columns:
         table.add_column(column, justify="right")
-    totals = [0] * len(columns)
-    for family, one in found.items():
-        counts = (
-            one.count, one.rejected, one.named, one.best, len(one.misnamed), len(one.unknown)
-        )  # fmt: skip
-        totals = [a + b for a, b in zip(totals, counts, strict=True)]
-        table.add_row(family, *map(str, counts))
-    table.add_section()
-    table.add_row("all", *map(str, totals))
+    for total, unseen in (("all of these", False), ("all unseen", True)):
+        totals = [0] * len(columns)
+        for family, one in found.items():
+            if is_unseen(family) is unseen:
+                counts = (one.count, one.rejected, one.named, one.best, len(one.misnamed),
+                          len(one.unknown))  # fmt: skip
+                totals = [a + b for a, b in zip(totals, counts, strict=True)]
+                table.add_row(family, *map(str, counts))
+        table.add_section()
+        table.add_row(total, *map(str, totals), style="bold")
+        table.add_section()
     return table
 
 

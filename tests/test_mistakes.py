@@ -4,12 +4,14 @@ from collections import Counter
 
 import pytest
 
-from scripts.mistakes import NOT_MADE, first_finding, invented, scored
+from scripts.mistakes import NOT_MADE, first_finding, invented, is_unseen, scored
 from tests.mistakes import mistakes, rights
 
 NAMED = 0.95  # of the mistakes, by a code that is true of them
 MISNAMED = 0.02  # of the mistakes, at most: "unknown" is better than a wrong name
-INVENTED = 0.01  # of the corruptions, at most
+EXPLAINED = 0.80  # of those whose authors had not seen the diagnosis, by any cause at all
+FIRST = 0.95  # of those explained, by a code that is true of them
+INVENTED = 0  # of the corruptions
 
 every_mistake = pytest.mark.parametrize("one", mistakes(), ids=lambda one: one.name)
 every_right_one = pytest.mark.parametrize("one", rights(), ids=lambda one: one.name)
@@ -35,24 +37,32 @@ def test_it_passes_on_what_the_judge_makes_itself(one):
 
 @pytest.fixture(scope="module")
 def scores():
-    return scored(mistakes()).values()
+    return scored(mistakes())
 
 
 def test_mistakes_are_called_by_name(scores):
-    missed = [f"{one.name}: {said}" for s in scores for one, said in (*s.unknown, *s.misnamed)]
-    named = sum(score.named for score in scores)
-    assert named >= NAMED * len(mistakes()), "\n".join(missed)
+    known = [score for family, score in scores.items() if not is_unseen(family)]
+    missed = [f"{one.name}: {said}" for s in known for one, said in (*s.unknown, *s.misnamed)]
+    misnamed = [f"{one.name}: {said}" for score in known for one, said in score.misnamed]
+    count = sum(score.count for score in known)
+    assert sum(score.named for score in known) >= NAMED * count, "\n".join(missed)
+    assert len(misnamed) <= MISNAMED * count, "\n".join(misnamed)
 
 
-def test_mistakes_are_not_called_by_a_wrong_name(scores):
-    misnamed = [f"{one.name}: {said}" for score in scores for one, said in score.misnamed]
-    assert len(misnamed) <= MISNAMED * len(mistakes()), "\n".join(misnamed)
+def test_mistakes_that_nobody_had_seen_are_explained(scores):
+    unseen = [score for family, score in scores.items() if is_unseen(family)]
+    count = sum(score.count for score in unseen)
+    unknown = [f"{one.name}: {said}" for score in unseen for one, said in score.unknown]
+    misnamed = [f"{one.name}: {said}" for score in unseen for one, said in score.misnamed]
+    assert count > len(mistakes()) / 3
+    assert len(unknown) <= (1 - EXPLAINED) * count, "\n".join(unknown)
+    assert len(misnamed) <= (1 - FIRST) * (count - len(unknown)), "\n".join(misnamed)
 
 
 def test_no_cause_is_invented_for_numbers_that_have_none():
     score = invented(seeds=1)
     assert not score.passed, score.passed
-    assert len(score.invented) <= INVENTED * score.count, "\n".join(score.invented)
+    assert len(score.invented) <= INVENTED, "\n".join(score.invented)
 
 
 def test_the_corpus_is_as_broad_as_what_people_report():

@@ -49,7 +49,7 @@ def back_focal_negatives_as_positives(z, t, grad_out):
 
 @mistake(FOCAL, "wrong-variable", "missing-factor", of="T5")
 def back_focal_to_probabilities(z, t, grad_out):
-    p, q, sign = _focal(z, t)
+    _p, q, sign = _focal(z, t)
     dq = 2 * (1 - q) * q.log() - (1 - q) ** 2 / q
     return grad_out / len(z) * dq * sign
 

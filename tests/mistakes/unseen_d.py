@@ -18,7 +18,7 @@ def _gates(x, h, wz, uz, wr, ur, wn, un):
 
 
 def _gru_collect(x, h, weights, rh, direct, dz, dr, dn):
-    wz, uz, wr, ur, wn, un = weights
+    wz, uz, wr, ur, wn, _un = weights
     gx = dz @ wz.T + dr @ wr.T + dn @ wn.T
     gh = direct + dz @ uz.T + dr @ ur.T
     return gx, gh, x.T @ dz, h.T @ dz, x.T @ dr, h.T @ dr, x.T @ dn, rh.T @ dn

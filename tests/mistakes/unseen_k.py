@@ -116,7 +116,7 @@ def back_conv_pool(x, w, b, grad_out):
 CONV_POOL = Op(
     forward=conv_pool,
     backwards=(back_conv_pool,),
-    samples={"rows": lambda rand, n=7, l=13, k=3: (rand(n, l), rand(k), rand())},
+    samples={"rows": lambda rand, n=7, length=13, k=3: (rand(n, length), rand(k), rand())},
     wrt=("x", "w", "b"),
 )
 
