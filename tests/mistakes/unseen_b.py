@@ -40,7 +40,7 @@ def back_focal_weight_held_fixed(z, t, grad_out):
     return grad_out / len(z) * dq * sign * p * (1 - p)
 
 
-@mistake(FOCAL, "subset", "missing-factor", of="T19")
+@mistake(FOCAL, "subset", "missing-factor", "sign", of="T19")
 def back_focal_negatives_as_positives(z, t, grad_out):
     p, q, _ = _focal(z, t)
     dq = 2 * (1 - q) * q.log() - (1 - q) ** 2 / q
@@ -241,7 +241,7 @@ GAUSSIAN = Op(
 )
 
 
-@mistake(GAUSSIAN, "missing-term", of="T5")
+@mistake(GAUSSIAN, "missing-term", "missing-branch", of="T5")
 def back_gaussian_log_term_forgotten(mu, s, y, grad_out):
     g, r, inv = grad_out / mu.numel(), y - mu, (-s).exp()
     return -g * r * inv, -0.5 * g * r**2 * inv

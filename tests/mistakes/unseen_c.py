@@ -33,7 +33,7 @@ def back_poisson_as_least_squares(x, w, k, grad_out):
     return d[:, None] * w, x.T @ d
 
 
-@mistake(POISSON, "wrong-variable", "extra-factor", of="T5")
+@mistake(POISSON, "wrong-variable", "extra-factor", "missing-factor", of="T5")
 def back_poisson_to_the_rate(x, w, k, grad_out):
     d = grad_out / len(x) * (1 - k / (x @ w).exp())
     return d[:, None] * w, x.T @ d
@@ -143,14 +143,14 @@ HUBER = Op(
 )
 
 
-@mistake(HUBER, "subset", "missing-factor", of="T12")
+@mistake(HUBER, "subset", "missing-factor", "factor", of="T12")
 def back_huber_inside_not_divided(x, y, grad_out):
     r = x - y
     g = grad_out[:, None] / x.shape[1] * torch.where(r.abs() < 0.5, r, r.sign())
     return g, -g
 
 
-@mistake(HUBER, "subset", "missing-factor", of="T12")
+@mistake(HUBER, "subset", "missing-factor", "sign", of="T12")
 def back_huber_outside_always_one(x, y, grad_out):
     r = x - y
     g = grad_out[:, None] / x.shape[1] * torch.where(r.abs() < 0.5, 2 * r, torch.ones_like(r))

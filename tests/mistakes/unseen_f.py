@@ -275,7 +275,7 @@ def back_bump_node_left_before_its_last_use(x, w, grad_out):
     return da @ w.T, x.T @ da
 
 
-@mistake(BUMP, "extra-term", of="T20")
+@mistake(BUMP, "extra-term", "factor", of="T20")
 def back_bump_node_visited_twice(x, w, grad_out):
     h = torch.tanh(x @ w)
     dh, da = torch.zeros_like(h), torch.zeros_like(h)

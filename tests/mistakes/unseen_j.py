@@ -129,7 +129,7 @@ FACTORISED = Op(
 )
 
 
-@mistake(FACTORISED, "missing-factor", of="T14")
+@mistake(FACTORISED, "missing-factor", "factor", of="T14")
 def back_factorised_half_a_penalty(p, q, bu, bi, users, items, ratings, grad_out, *, lam=0.3):
     e = 2 * grad_out * _miss(p, q, bu, bi, users, items, ratings) / len(users)
     gp = _added(p, users, e[:, None] * q[items]) + lam * grad_out * p
@@ -193,7 +193,7 @@ LOGISTIC = Op(
 )
 
 
-@mistake(LOGISTIC, "extra-factor", of="T14")
+@mistake(LOGISTIC, "extra-factor", "mean-for-sum", of="T14")
 def back_logistic_penalty_over_rows(x, w, b, y, grad_out, *, lam=0.7):
     sign = 2 * y - 1
     d = -sign * torch.sigmoid(-sign * (x @ w + b)) * grad_out / len(x)

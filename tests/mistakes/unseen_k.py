@@ -269,7 +269,7 @@ BOUND = Op(
 )
 
 
-@mistake(BOUND, "missing-factor", of="T4")
+@mistake(BOUND, "missing-factor", "factor", of="T4")
 def back_bound_half_of_log_variance_forgotten(x, wm, ws, wd, noise, grad_out):
     g, mu, std = grad_out / len(x), x @ wm, (x @ ws / 2).exp()
     z = mu + std * noise
@@ -279,7 +279,7 @@ def back_bound_half_of_log_variance_forgotten(x, wm, ws, wd, noise, grad_out):
     return x.T @ (dz + g * mu), x.T @ dlog_var, z.T @ e
 
 
-@mistake(BOUND, "missing-term", of="T14")
+@mistake(BOUND, "missing-term", "missing-branch", of="T14")
 def back_bound_without_minus_one(x, wm, ws, wd, noise, grad_out):
     g, mu, std = grad_out / len(x), x @ wm, (x @ ws / 2).exp()
     z = mu + std * noise
