@@ -98,7 +98,8 @@ CODES = {
         "d(a - b) is -1 for b.",
     ),
     "factor": Code(
-        "A constant times the right gradient (2, 1/2, ln 2, ...) that no axis explains.",
+        "A constant (2, 1/2, ln 2, ...) times the right gradient, or times one term of it, that no "
+        "axis explains.",
         "Look at the square's 2 and the loss's 1/2: which of them does the forward have?",
     ),
     "sum-for-mean": Code(

@@ -10,7 +10,7 @@ from torch import Tensor
 from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Place, at_hand, naming
 from manual_backprop.judge.diagnose.exchanged import difference, factor
-from manual_backprop.judge.diagnose.sizes import plain
+from manual_backprop.judge.diagnose.sizes import NAMED, plain
 from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
@@ -62,10 +62,18 @@ def _added(recording: Recording, i: int) -> Iterator[Reading]:
             if not case.explained(i, case.true[i] + numbers[-1] * tensor):
                 break
         else:
-            if (number := settled(numbers, cases)) is not None:
+            number = settled(numbers, cases)
+            if number is not None and (
+                not name.startswith("the gradient") or _named_number(number)
+            ):
                 times = "" if isclose(number, 1) else f"{plain(number)} times "
                 what = f"{times}{name} is added, which the forward does not have"
                 yield Reading(22, Cause("extra-term", (label,), what))
+
+
+def _named_number(number: float) -> bool:
+    """Whether it is one that people leave out or write twice, and not any number that fits."""
+    return any(isclose(number, known, rel_tol=1e-9) for known in (1.0, *NAMED))
 
 
 def _of_probabilities(recording: Recording, i: int) -> Iterator[Reading]:

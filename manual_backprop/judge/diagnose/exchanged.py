@@ -39,9 +39,6 @@ def spread(place: Place) -> Iterator[Fault]:
     if found is None or place.right.numel() < 1:
         return
     flows, wide = found
-    kept = _largest(flows, place.right)
-    what = "of all that is to be summed only one is kept: written over, where they are added up"
-    yield from place.fault("overwritten", 18, "one of the sum", what, kept)
     if place.right.numel() > 1:
         what = "every entry is the sum over all axes; sum over the broadcast ones only"
         total = flows.sum().expand_as(place.right).clone()
@@ -55,17 +52,6 @@ def spread(place: Place) -> Iterator[Fault]:
                 yield from place.fault(code, 16, ("under the sum", what), what, shrunk)
 
 
-def _largest(flows: Tensor, like: Tensor) -> Tensor:
-    """Of what is to be summed to a shape, the one entry that is furthest from 0."""
-    for axis in range(flows.dim() - like.dim()):
-        flows = flows.gather(axis, flows.abs().argmax(axis, keepdim=True)).sum(axis, keepdim=True)
-    flows = flows.reshape(flows.shape[flows.dim() - like.dim() :])
-    for axis in range(like.dim()):
-        if like.shape[axis] == 1 < flows.shape[axis]:
-            flows = flows.gather(axis, flows.abs().argmax(axis, keepdim=True))
-    return flows
-
-
 def _factors(
     place: Place, name: str, tensor: Tensor, flows: Tensor, step: int
 ) -> Iterator[tuple[str, str, Tensor]]:
@@ -73,6 +59,8 @@ def _factors(
     inverse = place.name in ("log", "reciprocal", "sqrt", "rsqrt") or (
         "norm" in place.name and tensor.shape == place.out.shape and torch.equal(tensor, place.out)
     )
+    if "norm" in place.tape.steps[step].name and place.tape.steps[place.edge.step].apply:
+        inverse |= place.tape.source(place.edge) == step  # whose derivative divides by it
     if step in place.tape.divisors or inverse:
         yield "missing-factor", f"the factor 1/{name} is missing", flows * tensor
         yield "extra-factor", f"it is divided by {name} once too often", flows / tensor
@@ -180,7 +168,7 @@ def another_gradient(place: Place) -> Iterator[Fault]:
             code = "extra-factor"
             what = f"the derivative of {naming(place.tape, sibling)} multiplies it too"
         yield from place.fault(code, rank, ("grad", name), what, place.flows(tensor))
-    for axis in range(place.grad.dim()):
+    for axis in range(place.grad.dim() if place.edge.step == place.tape.out else 0):
         if place.grad.shape[axis] >= 3:
             first = place.grad.narrow(axis, 0, 1).expand_as(place.grad)
             what = f"the first entry of the gradient along axis {axis} is taken for all"

@@ -84,9 +84,9 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
     if len(step.sources) == 1 and called in ELEMENTWISE:
         what = f"{called} is left out where the backward computes the forward again"
         yield "wrong-argument", what, partial(_unapplied, step)
-    if len(step.sources) == 1 and called in ELEMENTWISE:
+    if len(step.sources) == 1 and called in ELEMENTWISE and called != "neg":
         what = f"it is the gradient of the same loss without {called}"
-        code = "mask" if called in MASKS else "sign" if called == "neg" else "wrong-variable"
+        code = "mask" if called in MASKS else "wrong-variable"
         yield code, what, lambda inputs: inputs[0]
     if called == "normalise":
         what = "it is the gradient with a variance over n - 1 for n, or n for n - 1"

@@ -57,7 +57,6 @@ def _sets(case: Case, tape: Tape, i: int) -> Iterator[tuple[str, Tensor]]:
             inside = torch.zeros_like(true, dtype=torch.bool)
             inside.select(axis, index).fill_(True)
             yield f"in the {which} entry of axis {axis}", inside
-            yield f"in all but the {which} entry of axis {axis}", ~inside
         for step in tape.steps[: len(case.point.raised)]:
             if step.value.dtype is torch.int64 and step.value.dim() == 1 and true.dim() == 2:
                 here = torch.zeros_like(true, dtype=torch.bool)
