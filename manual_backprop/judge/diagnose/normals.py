@@ -20,7 +20,8 @@ def normalise(x: Tensor, *, axes: tuple[int, ...], eps: float, correction: int) 
 
 def unit(x: Tensor, *, axes: tuple[int, ...]) -> Tensor:
     """u = x / |x|."""
-    return x / torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+    out: Tensor = x / torch.linalg.vector_norm(x, dim=axes, keepdim=True)
+    return out
 
 
 def seen(value: Tensor, x: Tensor) -> "partial[Tensor] | None":
