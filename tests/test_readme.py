@@ -41,7 +41,7 @@ def test_the_function_of_autograd_shown_is_right():
 def test_the_table_shown_has_the_rows_that_the_command_prints(block):
     shown = blocks("text")[block].splitlines()
     command = shown[0].removeprefix("$ uv run manual-backprop ").split()
-    printed = CliRunner().invoke(main, command).output.splitlines()
+    printed = CliRunner().invoke(main, command).stdout.splitlines()
 
     def words(lines):
         return [re.sub(r"[-+0-9.e,]+", "0", line).split() for line in lines if line.strip()]
