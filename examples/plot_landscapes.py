@@ -78,13 +78,16 @@ for ax, (name, height) in zip(axes, heights.items(), strict=True):
     ax.plot_surface(x, y, height(x, y), cmap="Greys_r", alpha=0.75, rcount=69, ccount=69)
     paths = [descend(gradients[name], start, steps) for start, steps in runs[name]]
     ends[name] = [path[:, -1] for path in paths]
-    for path, color in zip(paths, ("C0", "C1"), strict=True):
+    for path, color, size in zip(paths, ("C0", "C1"), (19, 10), strict=True):
         z = height(*path)
         ax.plot(*path, z, color)
         ax.plot(*path[:, 0], z[0], "o", color=color, mfc="white")
-        ax.plot(*path[:, -1], z[-1], "*", color=color, ms=15, mec="white")
+        ax.plot(*path[:, -1], z[-1], "*", color=color, ms=size, mec="white")
     ax.view_init(elev=46, azim=-62)
-    ax.set(title=name, xlabel="x", ylabel="y", xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=())
+    ax.set(title=name, xlabel="x", ylabel="y")
+    ax.set_zlabel("height", labelpad=-10)
+    ax.set_box_aspect(None, zoom=0.88)  # the label beside the box would else be cut off
+    ax.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=())
 
 # %%
 # Start, learning rate and momentum, each alone.

@@ -208,7 +208,7 @@ def _chosen(names: tuple[str, ...]) -> "list[Op]":
 
 def _found(name: str) -> "tuple[Op, list[str]]":
     """The operator of that name and all its backwards, or the owner of that backward and it."""
-    ops, name = _operators(), name.lower()
+    ops, typed, name = _operators(), name, name.lower()
     owners = {back.__name__: op for op in ops.values() for back in op.backwards}
     if name in ops:
         return ops[name], [back.__name__ for back in ops[name].backwards]
@@ -216,8 +216,8 @@ def _found(name: str) -> "tuple[Op, list[str]]":
         return owners[name], [name]
     what, known = ("backward", owners) if name.startswith("back_") else ("operator", ops)
     close = get_close_matches(name, known, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(ops)}"
-    raise click.BadParameter(f"no {what} {name!r}; {hint}", param_hint="NAME")
+    hint = f"did you mean {' or '.join(close)}?" if close else "manual-backprop list names them"
+    raise click.BadParameter(f"no {what} {typed!r}; {hint}", param_hint="NAME")
 
 
 def _operators() -> "dict[str, Op]":
@@ -246,6 +246,9 @@ def _judged(
 
     steps = {op: len(op.backwards) * len(op.samples) * len(dtypes) * len(devices) for op in chosen}
     with progress_bar(console, TimeElapsedColumn()) as bar:
+        if bar.disable:
+            what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)} operators"
+            click.echo(f"judging {what} ...", err=True)
         task = bar.add_task("", total=sum(steps.values()))
         verdicts = []
         for op in chosen:

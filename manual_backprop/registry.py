@@ -87,10 +87,11 @@ def learning_order() -> list[Op]:
     order: list[Op] = []
     while graph.is_active():
         ready = graph.get_ready()
-        order += sorted((OPS[name] for name in ready), key=lambda op: (_is_network(op), op.name))
+        order += sorted((OPS[name] for name in ready), key=lambda op: (is_network(op), op.name))
         graph.done(*ready)
     return order
 
 
-def _is_network(op: Op) -> bool:
+def is_network(op: Op) -> bool:
+    """Whether it is composed of operators, and its file one of `networks/`."""
     return bool(op.forward.__module__.startswith(manual_backprop.networks.__name__))

@@ -89,7 +89,9 @@ def test_killed_in_an_epoch_or_while_it_writes_and_resumed_it_ends_with_the_same
     assert same(weights(out), weights(tmp_path / "whole"))
     assert done.output.splitlines()[-1] == whole.output.splitlines()[-1]
     assert {file.name for file in out.iterdir()} == {"checkpoint.pt", "history.json"}
-    assert asked(*words, out, "--resume").output == done.output  # nothing is left to do
+    again = asked("--out", out, "--resume")
+    assert "4 of 4 epochs were done already; more with --epochs N" in again.output
+    assert again.output.splitlines()[-5:] == done.output.splitlines()[-5:]
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
@@ -141,6 +143,13 @@ def test_a_checkpoint_of_another_run_is_refused(two_epochs, options, words):
         resume(two_epochs, Trainer(replace(MOMENTUM, **options)), "data")
 
 
+def test_all_that_differs_is_named_and_the_optimizer_before_its_learning_rate(two_epochs):
+    other = replace(MOMENTUM, optimizer="adam", lr=0.001, seed=3)
+    said = "trained with optimizer momentum and lr 0.01 and seed 0, and adam and 0.001 and 3 are"
+    with pytest.raises(BadCheckpoint, match=said):
+        resume(two_epochs, Trainer(other), "data")
+
+
 def test_a_checkpoint_of_other_data_is_refused(two_epochs):
     with pytest.raises(BadCheckpoint, match="trained on other data"):
         resume(two_epochs, Trainer(MOMENTUM), "other")
@@ -165,12 +174,33 @@ def spoil(file, change):
         (lambda whole: whole.update(history=[{}]), "is not whole"),
         (lambda whole: whole["history"].pop(), "is not whole"),
         (lambda whole: whole.update(options=[]), "is not whole"),
+        (lambda whole: whole.pop("options"), "is not whole: it has no 'options'"),
     ],
 )
 def test_a_checkpoint_that_lacks_something_is_refused(two_epochs, change, words):
     spoil(two_epochs / "checkpoint.pt", change)
     with pytest.raises(BadCheckpoint, match=words):
         resume(two_epochs, Trainer(MOMENTUM), "data")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda whole: whole.update(options=[]),
+        lambda whole: whole.pop("options"),
+        lambda whole: whole["options"].update(colour="red"),
+        lambda whole: whole["options"].update(lr=-1.0),
+        lambda whole: whole["options"].update(lr="much"),
+        lambda whole: whole.update(origin=("half", "")),
+        lambda whole: whole.update(origin=("full", 3)),
+        lambda whole: whole.update(origin=3),
+    ],
+)
+def test_options_that_no_run_was_begun_with_are_refused_before_the_run(two_epochs, change):
+    spoil(two_epochs / "checkpoint.pt", change)
+    done = asked("--resume", "--out", two_epochs)
+    assert done.exit_code == 2
+    assert "checkpoint.pt is not whole: " in done.stderr
 
 
 @pytest.mark.parametrize("write", [torch.save, lambda value, file: file.write_bytes(dumps(value))])

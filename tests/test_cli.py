@@ -115,7 +115,7 @@ def test_a_pipe_that_is_closed_early_ends_quietly_with_the_right_status(words):
         process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == 0
-    assert words or not said
+    assert words or said == "judging relu ...\n"
     assert "rror:" not in said
 
 
@@ -178,7 +178,8 @@ def test_another_seed_draws_other_numbers_and_the_same_seed_the_same(command):
     [
         (["verify", "softmx"], "no operator 'softmx'; did you mean softmax"),
         (["verify", "back_softmx"], "no backward 'back_softmx'; did you mean back_softmax"),
-        (["verify", "zzz"], "no operator 'zzz'; there are "),
+        (["verify", "zzz"], "no operator 'zzz'; manual-backprop list names them"),
+        (["explain", "Zz.Z"], "no operator 'Zz.Z'; manual-backprop list names them"),
         (["verify", "--dtype", "float8"], "no 'float8'; there are float64,"),
         (["verify", "--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["verify", "--device", "toaster"], "device 'toaster' is not there"),
@@ -195,11 +196,43 @@ def test_a_mistake_in_the_command_is_exit_2_with_a_sentence(command, words, said
     assert "Traceback" not in done.output
 
 
+def test_where_no_progress_is_drawn_one_line_of_stderr_says_what_is_judged(command):
+    only = ("--dtype", "float64", "--json", "-")
+    assert command("verify", "relu", "mse", *only).stderr.count("judging 2 operators ...\n") == 1
+    done = command("explain", "relu")
+    assert done.stderr == "judging relu ...\n"
+    assert "judging" not in done.stdout
+
+
+def test_a_name_is_never_broken_and_at_80_columns_all_is_still_seen():
+    long = "back_" + "a" * 26
+    verdict = Verdict(
+        "square", {long: ("x", "target", "ignore_index", "weights"), "back_square": ("x",)}
+    )
+    for dtype in DTYPES:
+        verdict.tallies[long, dtype] = Tally(9999, 1.0, 1.5)
+    file = io.StringIO()
+    show(Report(file=file, width=80), [verdict], DTYPES)
+    lines = file.getvalue().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    (row,) = (line for line in lines if long in line)
+    assert row.split() == [long, *["1.0e+00"] * 4, "39,996", "ok"]
+    assert any(line.startswith(" saves x, target, ignore_index, ") for line in lines)
+
+
+def test_where_rounding_leaves_no_digit_a_sentence_says_what_that_means():
+    verdict = Verdict("square", {"back_square": ("x",)})
+    said = "Above 1: at that entry rounding leaves no right digit in this dtype, so only larger"
+    for allowed in (1.0, 1.5):
+        verdict.tallies["back_square", "float64"] = Tally(3, 0.5, allowed)
+        assert (said in " ".join(shown(verdict).split())) is (allowed > 1)
+
+
 def test_in_a_pipe_there_are_no_colours_and_no_progress(command):
     done = command("verify", "relu", "--dtype", "float64")
     assert "\x1b" not in done.output
     assert "\r" not in done.output
-    assert all(len(line) <= 80 for line in done.output.splitlines()[1:])
+    assert all(len(line) <= 80 for line in done.stdout.splitlines()[1:])
 
 
 @pytest.mark.parametrize(

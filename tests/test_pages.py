@@ -29,6 +29,8 @@ def test_a_page_shows_the_whole_file(op, command):
     done = command("explain", op.name, "--no-verdict")
 
     assert done.exit_code == 0, done.output
+    page = done.output.splitlines()
+    assert page.index(as_page.LEGEND.splitlines()[0]) > page.index("Derivation") + 1
     for line in as_page.docstring(op).splitlines():
         assert line in done.output or line.startswith("Read first: ")
     for name in read_first(op):
@@ -40,6 +42,13 @@ def test_a_page_shows_the_whole_file(op, command):
         row = saved.partition(f"{backward.__name__} ")[2].split("\nback_")[0]
         for name in op.saves(backward) or ("nothing",):
             assert re.search(rf"\b{name}\b", row), f"{backward.__name__} saves {name}"
+
+
+def test_a_page_shows_where_the_names_in_its_code_are_from():
+    borrowed = as_page.code(OPS["two_layer"]).split("\n\n")[0]
+    assert "from manual_backprop.ops.lin import back_lin, back_lin_broadcast, lin" in borrowed
+    assert "manual_backprop.op " not in borrowed
+    assert as_page.code(OPS["relu"]).startswith("X = ")
 
 
 def test_a_page_ends_in_the_verdict(command):
@@ -70,6 +79,15 @@ def test_the_list_has_every_operator_after_what_to_read_first(command):
     for name in order:
         assert all(order.index(first) < order.index(name) for first in read_first(OPS[name]))
     assert set(read_first(OPS["two_layer"])) >= {"lin", "relu", "mse"}
+
+
+def test_the_list_tells_networks_from_operators_and_what_they_are_made_of():
+    for op in OPS.values():
+        network = "networks" in op.forward.__module__
+        assert as_page.formula(op).startswith("network: ") is network
+    assert as_page.formula(OPS["relu"]) == "y = max(x, 0)"
+    said = "network: three linear layers with relu between them, and cross-entropy"
+    assert as_page.formula(OPS["classifier"]) == said
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from manual_backprop.training.options import LEARNING_RATES, Options
 from manual_backprop.training.train import NAMES, Trainer
 from tests.runs import asked, kept, weights
 
+ROOT = Path(__file__).parents[1]
 COMMAND = (sys.executable, "-m", "manual_backprop", "train", "mnist")
 
 
@@ -114,6 +115,43 @@ def test_one_that_is_stopped_while_it_writes_leaves_nothing_half(tmp_path, monke
     assert not any(tmp_path.iterdir())
 
 
+# A signal comes in when torch is asked for, which is not imported before.
+WHILE_IT_STARTS = """
+import signal, sys
+from manual_backprop.cli import main
+
+class Stops:
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            signal.raise_signal(int(sys.argv[1]))
+
+sys.meta_path.insert(0, Stops())
+main(["train", "mnist", "--out", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("words", "moment"), [((), "the first epoch"), (("--resume",), "it went on")]
+)
+def test_one_that_is_stopped_while_torch_is_imported_says_so(tmp_path, signum, words, moment):
+    done = subprocess.run(
+        [sys.executable, "-c", WHILE_IT_STARTS, str(int(signum)), tmp_path / "new", *words],
+        capture_output=True,
+        cwd=ROOT,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"Error: stopped before {moment}; nothing was changed\n"
+    assert not done.stdout
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_batch_of_more_images_than_there_are_is_all_of_them():
+    done = asked("--epochs", 1, "--batch-size", 100_000)
+    assert "threads: 1 · gradient by hand · sgd, lr 0.1, batches of 5,000 (all) · " in done.output
+
+
 def test_a_loss_that_is_no_number_is_exit_1_and_is_not_kept(tmp_path):
     done = asked("--lr", 1000, "--out", tmp_path)
     assert done.exit_code == 1
@@ -180,8 +218,10 @@ def test_the_largest_learning_rate_is_a_number_in_every_dtype(optimizer, name):
         (["--out", __file__ + "/below"], "cannot write to"),
         (["--out", "a" * 300], "cannot write to"),
         (["--data", "full", "--root", "~nobody-at-all/x"], "cannot tell which folder ~nobody"),
-        (["--article", "--lr", "0.1"], "--article is with --lr 0.01"),
-        (["--article", "--optimizer", "adam"], "--article is with --optimizer sgd"),
+        (["--article", "--lr", "0.1"], "--article means --lr 0.01, and 0.1 was asked for: leave "),
+        (["--article", "--optimizer", "adam"], "leave --article or --optimizer away"),
+        (["--out", ""], "'--out': it is empty; name a folder"),
+        (["--data", "full", "--root", ""], "'--root': it is empty; name a folder"),
         (["--device", "toaster"], "device 'toaster' is not there"),
         (["--dtype", "float8"], "'float8' is not one of"),
         (["--lr", "0"], "lr is 0.0; a learning rate is above 0"),

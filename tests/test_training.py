@@ -269,8 +269,10 @@ def test_what_cannot_be_fetched_is_exit_2_and_says_which_files_to_bring(monkeypa
     done = asked("--data", "full", "--root", tmp_path)
     assert done.exit_code == 2
     assert "without a network, put train-images-idx3-ubyte.gz, " in done.stderr
+    assert not any(tmp_path.iterdir())
 
     torn = tmp_path / "MNIST/raw/train-images-idx3-ubyte.gz"
+    torn.parent.mkdir(parents=True)
     torn.write_bytes(gzip.compress(b"idx")[:-4])
     done = asked("--data", "full", "--root", tmp_path)
     assert done.exit_code == 2

@@ -1,4 +1,4 @@
-"""computational_graph: a small one, drawn out node by node.
+"""computational_graph: the one of J = 3 (a + b c), drawn out node by node.
 
     J = 3 u,  u = a + v,  v = b c          a, b, c of one shape, any
 

@@ -18,6 +18,9 @@ Both outputs feel a hidden weight: whoever takes only one of w5 δ3 and w6 δ4 h
 looks right and is not. With cross-entropy ō = (y1 + y2) p - y: only where the targets sum to 1 is
 that p - y.
 
+The mean of two squares is half their sum, so half-sum and mean are one number here. Both names are
+there because article E has both: 1/2 Σ in E1, and MSELoss in E5, which with more outputs differs.
+
 Read first: sigmoid_mlp
 Source: Rumelhart, Hinton, Williams, Learning representations by back-propagating errors (1986)
 """

@@ -14,7 +14,12 @@ from rich.text import Text
 
 from manual_backprop.judge.draw import axes
 from manual_backprop.op import Op
-from manual_backprop.registry import read_first
+from manual_backprop.registry import is_network, read_first
+
+LEGEND = (
+    "    x̄ is ∂L/∂x, and so with every letter; grad_out is that of what the forward returns; "
+    "⟨a, b⟩ is\n    the sum of the products entry by entry."
+)
 
 
 def docstring(op: Op) -> str:
@@ -28,13 +33,20 @@ def what(op: Op) -> str:
 
 
 def formula(op: Op) -> str:
-    """As in "y = x w + b": the docstring's first indented line, without what stands apart."""
+    """As in "y = x w + b": the docstring's first indented line, without what stands apart.
+
+    Of a network, whose formula takes several lines, what it is made of.
+    """
+    if is_network(op):
+        return f"network: {what(op).removesuffix('.')}"
     line = re.search(r"^ {4}(.*)$", docstring(op), re.MULTILINE)
     return re.split(r",  | {3,}", line[1])[0] if line else ""
 
 
 def code(op: Op) -> str:
-    """The operator's file from its type aliases to its last function."""
+    """The operator's file from its type aliases to its last function, below what it takes from
+    other operators' files.
+    """
     text = inspect.getsource(import_module(op.forward.__module__))
     first, *statements = ast.parse(text).body  # the docstring comes first
     imports = [node for node in statements if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -45,7 +57,16 @@ def code(op: Op) -> str:
         if isinstance(target, ast.Name) and target.id == "OP"
     )
     begin = max((node.end_lineno or 0 for node in (first, *imports)), default=0)
-    return "\n".join(text.splitlines()[begin : end.lineno - 1]).strip()
+    lines = text.splitlines()
+    own = "\n".join(lines[begin : end.lineno - 1]).strip()
+    borrowed = [
+        "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        for node in imports
+        if isinstance(node, ast.ImportFrom)
+        and f"{node.module}.".startswith("manual_backprop.")
+        and node.module != Op.__module__  # `OP` is not shown
+    ]
+    return "\n".join([*borrowed, "", own]) if borrowed else own
 
 
 def show_list(console: Console, ops: Sequence[Op]) -> None:
@@ -62,7 +83,7 @@ def show_list(console: Console, ops: Sequence[Op]) -> None:
         )
     console.print(table)
     console.print(
-        "In the order in which one learns them. "
+        "In the order in which one learns them; a network is composed of operators. "
         "manual-backprop explain NAME shows one whole, manual-backprop verify NAME proves it."
     )
 
@@ -71,7 +92,9 @@ def show_page(console: Console, op: Op) -> None:
     """Formula, derivation, code, and what each backward saves."""
     console.print()
     text_of_file = re.sub(r"^Read first: .*\n", "", docstring(op), flags=re.MULTILINE)
-    for line in text_of_file.splitlines():
+    lines = text_of_file.splitlines()
+    lines.insert(lines.index("", lines.index("Derivation")), LEGEND)
+    for line in lines:
         name, colon, rest = line.partition(": ")
         if name == "Source" and (names := read_first(op)):
             console.print(Text("Read first", "bold").append(f": {', '.join(names)}", "not bold"))

@@ -16,6 +16,15 @@ from manual_backprop.judge.verdict import Tally, Verdict
 from manual_backprop.report.environment import device_name
 
 LEAST_WIDTH = 80  # columns; a narrower pipe would only garble the table
+NUMBERS_WIDTH = 55  # columns of four dtypes, cases and verdict, two spaces apart
+CAPTION = (
+    "In each cell the largest error, and under it the error that rounding alone "
+    "explains at that entry, both relative to the gradient's largest entry."
+)
+ABOVE_1 = (
+    " Above 1: at that entry rounding leaves no right digit in this dtype, so only larger errors "
+    "would show."
+)
 
 
 class Report(Console):
@@ -70,7 +79,7 @@ def show(console: Console, verdicts: Sequence[Verdict], dtypes: Sequence[str]) -
     """One row per backward, then what is wrong, what is worth knowing, and the sum of it."""
     if not console.is_terminal:
         console.width = max(console.width, LEAST_WIDTH)
-    console.print(_table(verdicts, dtypes))
+    console.print(_table(verdicts, dtypes, console.width))
     for verdict in verdicts:
         if not verdict.ok:
             _say(console, "wrong", "bold red", str(verdict))
@@ -112,16 +121,18 @@ def _say(console: Console, word: str, style: str, text: str) -> None:
     console.print(said, soft_wrap=True)
 
 
-def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str]) -> Table:
+def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str], width: int) -> Table:
+    longest = max((len(name) for verdict in verdicts for name in verdict.saves), default=0)
+    tallies = [tally for verdict in verdicts for tally in verdict.tallies.values()]
+    hopeless = any(tally.allowed > 1 for tally in tallies)
     table = Table(
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=(0, 0 if longest + NUMBERS_WIDTH > width else 1, 0, 0),
         pad_edge=False,
-        caption="In each cell the largest error, and under it the error that rounding alone "
-        "explains at that entry, both relative to the gradient's largest entry.",
+        caption=CAPTION + (ABOVE_1 if hopeless else ""),
         caption_justify="left",
     )
-    table.add_column("backward", min_width=24, overflow="fold")
+    table.add_column("backward", min_width=max(24, longest), overflow="fold")
     for dtype in dtypes:
         table.add_column(dtype, justify="right", no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)

@@ -16,12 +16,10 @@ from typing import Any
 
 import torch
 
-from manual_backprop.training.options import Options
+from manual_backprop.training.options import CHECKPOINT, DATA, HISTORY, Options
 from manual_backprop.training.train import Epoch, Trainer
 
 VERSION = 1
-CHECKPOINT = "checkpoint.pt"
-HISTORY = "history.json"
 FREE = ("epochs",)  # options that a resumed run may change: what was trained does not depend on it
 
 
@@ -29,7 +27,13 @@ class BadCheckpoint(ValueError):  # noqa: N818 -- says what it is of
     """A checkpoint that this run cannot go on from, and why."""
 
 
-def save(folder: Path, trainer: Trainer, history: Sequence[Epoch], data: str) -> None:
+def save(
+    folder: Path,
+    trainer: Trainer,
+    history: Sequence[Epoch],
+    data: str,
+    origin: tuple[str, str] | None = None,
+) -> None:
     """Write the checkpoint and then `history.json` into the folder, which is made if need be.
 
     Args:
@@ -37,6 +41,7 @@ def save(folder: Path, trainer: Trainer, history: Sequence[Epoch], data: str) ->
         trainer: as it is at the end of the last epoch of the history.
         history: all epochs so far; none before the first.
         data: the `fingerprint` of what it is trained on.
+        origin: where that was read, as in `--data` and `--root`.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -44,7 +49,8 @@ def save(folder: Path, trainer: Trainer, history: Sequence[Epoch], data: str) ->
     options = asdict(trainer.options)
     rows = [asdict(epoch) for epoch in history]
     about = {"version": VERSION, "epoch": len(rows), "options": options, "data": data}
-    whole = {**about, "seed": trainer.options.seed, "history": rows, **trainer.state()}
+    more = {"seed": trainer.options.seed, "history": rows, "origin": origin}
+    whole = {**about, **more, **trainer.state()}
     buffer = io.BytesIO()
     torch.save(whole, buffer)
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +87,28 @@ def check_new(folder: Path) -> None:
             f"{folder} holds a {HISTORY} of something else, which would be written over: name "
             "another --out"
         )
+
+
+def begun_with(folder: Path) -> tuple[Options, tuple[str, str] | None]:
+    """The options of the run that the folder holds, and where it read its data, if it told.
+
+    Raises:
+        BadCheckpoint: there is none, or it is damaged.
+    """
+    file = folder / CHECKPOINT
+    found = _load(file)
+    try:
+        options = Options(**found["options"])
+        origin = found.get("origin")
+        if origin is not None and not (
+            len(origin) == 2 and origin[0] in DATA and isinstance(origin[1], str)
+        ):
+            raise ValueError(f"its data are from {origin}")
+    except KeyError as error:
+        raise _unusable(file, f"is not whole: it has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise _unusable(file, f"is not whole: {error}") from error
+    return options, origin
 
 
 def resume(folder: Path, trainer: Trainer, data: str) -> list[Epoch]:
@@ -149,13 +177,19 @@ def _unusable(file: Path, why: str) -> BadCheckpoint:
 
 
 def _same_run(file: Path, found: dict[str, Any], options: Options, data: str) -> None:
-    for name, mine in asdict(options).items():
-        theirs = found["options"].get(name)
-        if theirs != mine and name not in FREE:
-            raise BadCheckpoint(
-                f"{file} was trained with {name.replace('_', ' ')} {theirs}, and {mine} is asked "
-                "for: go on as it began, or start anew with another --out"
-            )
+    asked = asdict(options)
+    names = sorted(asked, key=lambda name: name != "optimizer")  # lr depends on it
+    differ = [name for name in names if name not in FREE]
+    differ = [name for name in differ if found["options"].get(name) != asked[name]]
+    if differ:
+        theirs = " and ".join(
+            f"{name.replace('_', ' ')} {found['options'].get(name)}" for name in differ
+        )
+        mine = " and ".join(str(asked[name]) for name in differ)
+        raise BadCheckpoint(
+            f"{file} was trained with {theirs}, and {mine} {'are' if len(differ) > 1 else 'is'} "
+            "asked for: go on as it began, or start anew with another --out"
+        )
     if found["data"] != data:
         raise BadCheckpoint(
             f"{file} was trained on other data: go on with those, or start with another --out"

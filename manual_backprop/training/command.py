@@ -2,18 +2,20 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from manual_backprop.commands import DTYPES, Mistake, check_device
+from manual_backprop.training.choice import chosen, chosen_again, origin
 from manual_backprop.training.options import (
-    ARTICLE,
+    CHECKPOINT,
     CHOICES,
+    DATA,
     LARGEST_LR,
     LARGEST_SEED,
     LEARNING_RATES,
@@ -21,13 +23,21 @@ from manual_backprop.training.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from manual_backprop.training.digits import Digits
     from manual_backprop.training.train import Epoch, Trainer
 
 DEFAULT = Options()
 ROOT = Path("~/.cache/manual_backprop")
+
+
+class _Folder(click.Path):
+    """A folder that has a name: the empty one would be where the command happens to run."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click does."""
+        if value == "":
+            self.fail("it is empty; name a folder, or . for this one", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.group()
@@ -40,14 +50,14 @@ def train() -> None:
     "--data",
     default="subset",
     show_default=True,
-    type=click.Choice(["subset", "full"]),
+    type=click.Choice(DATA),
     help="The 6,000 images of the package, or all 70,000.",
 )
 @click.option(
     "--root",
     default=ROOT,
     show_default=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Folder(file_okay=False, path_type=Path),
     help="Where the full data are, or are fetched to.",
 )
 @click.option(
@@ -86,7 +96,8 @@ def train() -> None:
 @click.option(
     "--article",
     is_flag=True,
-    help="As the source article has it: relu on the logits too, sgd, lr 0.01, 10 epochs of 200.",
+    help="As the source article has it: relu on the logits too, sgd, lr 0.01, batches of 200; "
+    "--epochs is free.",
 )
 @click.option("--device", default=DEFAULT.device, show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--dtype", default=DEFAULT.dtype, show_default=True, type=click.Choice(DTYPES))
@@ -99,7 +110,7 @@ def train() -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Folder(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Keep checkpoint.pt and history.json there, written after every epoch: a run that is "
     "killed loses the epoch that it is in, and nothing else.",
@@ -107,7 +118,7 @@ def train() -> None:
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on from the checkpoint in --out, with the options that it was begun with; "
+    help="Go on from the checkpoint in --out. What you do not type is as the run was begun with; "
     "--epochs may be more.",
 )
 @click.pass_context
@@ -120,48 +131,26 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
     out, resume = asked["out"], asked["resume"]
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the folder to go on from")
-    options = _options(ctx, asked)
-
-    import torch
-
-    from manual_backprop.training.train import Diverged, Trainer
-
-    check_device(options.device)
-    torch.set_num_threads(1)  # threads wait where cores are busy, and their number changes bits
-    try:
-        with _terminated_is_interrupted():
-            training, test = _digits(asked["data"], asked["root"])
-            trainer = Trainer(options)
-            history, data = _begin(trainer, (training, test), out, resume=resume)
-            _train(trainer, training, test, history, out, data)
-    except KeyboardInterrupt as error:
-        raise click.ClickException(
-            f"stopped; {_kept(out, ': go on from there with --resume')}"
-        ) from error
-    except Diverged as error:
-        raise click.ClickException(f"{error}; {_kept(out)}") from error
-    except torch.OutOfMemoryError as error:
-        raise click.ClickException(f"{options.device} has not enough memory") from error
-
-
-def _options(ctx: click.Context, asked: dict[str, Any]) -> Options:
-    same = {name: asked[name] for name in ("gradient", "device", "dtype", "seed")}
-    numbers = {name: asked[name] for name in ("epochs", "batch_size", "lr", "optimizer")}
-    if not asked["article"]:
-        if numbers["lr"] is None:
-            numbers["lr"] = LEARNING_RATES[asked["optimizer"]]
-        try:
-            return Options(**numbers, **same)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-    for name, value in numbers.items():
-        given = ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
-        if given and value != getattr(ARTICLE, name):
-            raise click.UsageError(
-                f"--article is with --{name.replace('_', '-')} {getattr(ARTICLE, name)}; "
-                "leave one of the two away"
+    moment = "it went on" if resume else "the first epoch"
+    with _terminated_is_interrupted():
+        with _stopped(lambda: f" before {moment}; nothing was changed"):  # torch takes seconds
+            asked["root"] = _expanded(asked["root"])
+            options, data, root = (
+                chosen_again(ctx, asked, out)
+                if resume
+                else (chosen(ctx, asked), asked["data"], asked["root"])
             )
-    return Options(**{**vars(ARTICLE), **same})
+            start = _start(options, data, root, out, resume=resume)
+        with _stopped(lambda: f"; {_kept(out, ': go on from there with --resume')}"):
+            _run(start, out, origin(data, root), resume=resume)
+
+
+@contextmanager
+def _stopped(said: Callable[[], str]) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise click.ClickException(f"stopped{said()}") from error
 
 
 @contextmanager
@@ -174,11 +163,38 @@ def _terminated_is_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@dataclass(frozen=True)
+class _Start:
+    """All that a run needs, found good before anything is written."""
+
+    options: Options
+    training: "Digits"
+    test: "Digits"
+    fingerprint: str
+
+
+def _start(options: Options, data: str, root: Path, out: Path | None, *, resume: bool) -> _Start:
+    import torch
+
+    from manual_backprop.training import checkpoint
+    from manual_backprop.training.digits import fingerprint
+
+    check_device(options.device)
+    torch.set_num_threads(1)  # threads wait where cores are busy, and their number changes bits
+    digits = _digits(data, root)
+    if out is not None and not resume:
+        try:
+            checkpoint.check_new(out)
+        except checkpoint.BadCheckpoint as error:
+            raise Mistake(str(error)) from error
+    return _Start(options, *digits, "" if out is None else fingerprint(*digits))
+
+
 def _digits(data: str, root: Path) -> "tuple[Digits, Digits]":
     from manual_backprop.training.digits import BadData, subset, whole
 
     try:
-        return subset() if data == "subset" else whole(_expanded(root))
+        return subset() if data == "subset" else whole(root)
     except (BadData, FileNotFoundError) as error:
         raise Mistake(str(error)) from error
 
@@ -192,104 +208,80 @@ def _expanded(root: Path) -> Path:
         ) from error
 
 
-def _begin(
-    trainer: "Trainer", digits: "tuple[Digits, Digits]", out: Path | None, *, resume: bool
-) -> "tuple[list[Epoch], str]":
-    """The epochs that are done already, and the fingerprint of the data."""
-    from manual_backprop.training import checkpoint
-    from manual_backprop.training.digits import fingerprint
+def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bool) -> None:
+    import torch
 
-    if out is None:
-        return [], ""
-    data = fingerprint(*digits)
-    history: list[Epoch] = []
+    from manual_backprop.training import checkpoint
+    from manual_backprop.training.train import Diverged, Trainer
+
     try:
-        if resume:
-            history = checkpoint.resume(out, trainer, data)
-        else:
-            checkpoint.check_new(out)
+        trainer = Trainer(start.options)
+        history: list[Epoch] = []
+        if out is not None and resume:
+            history = checkpoint.resume(out, trainer, start.fingerprint)
+
+        def keep() -> None:
+            if out is not None:
+                checkpoint.save(out, trainer, history, start.fingerprint, origin)
+
+        _try(out, keep)  # what cannot be written is known now
+        _train(start, trainer, history, keep, out)
     except checkpoint.BadCheckpoint as error:
         raise Mistake(str(error)) from error
+    except Diverged as error:
+        raise click.ClickException(f"{error}; {_kept(out)}") from error
+    except torch.OutOfMemoryError as error:
+        raise click.ClickException(f"{start.options.device} has not enough memory") from error
+
+
+def _try(out: Path | None, keep: Callable[[], None]) -> None:
     try:
-        checkpoint.save(out, trainer, history, data)  # what cannot be written is known now
+        keep()
     except OSError as error:
         raise click.BadParameter(
             f"cannot write to {out}: {error.strerror}; make it writable, or name another folder",
             param_hint="--out",
         ) from error
-    return history, data
 
 
 def _train(
+    start: _Start,
     trainer: "Trainer",
-    training: "Digits",
-    test: "Digits",
     history: "list[Epoch]",
+    keep: Callable[[], None],
     out: Path | None,
-    data: str,
 ) -> None:
     """All epochs that are left, each with its row; with a progress bar where somebody watches."""
     from rich.progress import TimeRemainingColumn
 
     from manual_backprop.report.as_table import Report, progress_bar
+    from manual_backprop.training import rows
 
     console = Report(highlight=False)
-    _head(console, trainer.options, len(training), len(test))
-    for epoch in history:
-        _row(console, epoch)
-    batches = -(-len(training) // trainer.options.batch_size)
+    options, training, test = start.options, start.training, start.test
+    rows.head(console, options, len(training), len(test))
+    if history and out is not None:
+        rows.before(console, out, len(history), options.epochs)
+    rows.table(console, history)
+    batches = -(-len(training) // options.batch_size)
     with progress_bar(console, TimeRemainingColumn()) as bar:
-        task = bar.add_task("training", total=batches * (trainer.options.epochs - len(history)))
+        task = bar.add_task("training", total=batches * (options.epochs - len(history)))
         for epoch in trainer.run(
             training, test, done=len(history), progress=lambda: bar.advance(task)
         ):
             history.append(epoch)
-            if out is not None:
-                _keep(out, trainer, history, data)
-            _row(console, epoch)
-    last = history[-1]
-    console.print(f"[bold]{last.accuracy:.2%}[/] of {len(test):,} test images are told right")
-    if last.never_predicted:
-        console.print(f"never predicted: {', '.join(map(str, last.never_predicted))}")
-
-
-def _keep(out: Path, trainer: "Trainer", history: "list[Epoch]", data: str) -> None:
-    from manual_backprop.training.checkpoint import save
-
-    try:
-        save(out, trainer, history, data)
-    except OSError as error:
-        raise click.ClickException(
-            f"cannot write to {out}: {error.strerror}; it holds what was written before: make "
-            "room, and go on with --resume"
-        ) from error
-
-
-def _head(console: "Console", options: Options, training: int, test: int) -> None:
-    import torch
-
-    console.print(
-        f"torch {torch.__version__} · {options.device} · {options.dtype} · gradient by "
-        f"{options.gradient} · {options.optimizer}, lr {options.lr:g}, batches of "
-        f"{options.batch_size} · relu on the logits: {'yes' if options.relu_logits else 'no'} · "
-        f"seed {options.seed} · {training:,} images, {test:,} to test",
-        style="dim",
-        soft_wrap=True,
-    )
-    console.print("epoch  train loss  test loss  accuracy  images/s", style="bold", soft_wrap=True)
-
-
-def _row(console: "Console", epoch: "Epoch") -> None:
-    console.print(
-        f"{epoch.epoch:>5}  {epoch.train_loss:>10.4f}  {epoch.test_loss:>9.4f}  "
-        f"{epoch.accuracy:>8.2%}  {epoch.images_per_second:>8,.0f}",
-        soft_wrap=True,
-    )
+            try:
+                keep()
+            except OSError as error:
+                raise click.ClickException(
+                    f"cannot write to {out}: {error.strerror}; it holds what was written before: "
+                    "make room, and go on with --resume"
+                ) from error
+            rows.row(console, epoch)
+    rows.end(console, history[-1], len(test))
 
 
 def _kept(out: Path | None, what_to_do: str = "") -> str:
-    from manual_backprop.training.checkpoint import CHECKPOINT
-
     if out is None:
         return "nothing was kept, for there was no --out"
     if not os.path.exists(out / CHECKPOINT):

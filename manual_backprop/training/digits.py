@@ -134,11 +134,16 @@ def whole(root: Path) -> tuple[Digits, Digits]:
     """
     from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 
+    folder = root / RAW
+    new = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
     try:
         with redirect_stdout(sys.stderr):  # what torchvision says is no result
             for train in (True, False):
                 MNIST(root, train=train, download=True)
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError) as error:
+        for place in new:
+            with suppress(OSError):  # only what is empty goes away
+                place.rmdir()
         if all(os.path.isfile(root / RAW / name) for name in WHOLE):
             _check_files(root / RAW, WHOLE, "delete it and run again")
         raise BadData(

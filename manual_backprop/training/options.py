@@ -10,6 +10,8 @@ Optimizer = Literal["sgd", "momentum", "adam"]
 LARGEST_SEED = 2**63 - 1
 LARGEST_LR = 1000.0  # ten times it, adam's first step, is a number in float16 too
 LEARNING_RATES: dict[Optimizer, float] = {"sgd": 0.1, "momentum": 0.01, "adam": 0.001}
+DATA = ("subset", "full")
+CHECKPOINT, HISTORY = "checkpoint.pt", "history.json"  # what a run leaves in its folder
 CHOICES = {"optimizer": get_args(Optimizer), "gradient": get_args(Gradient), "dtype": DTYPES}
 
 
