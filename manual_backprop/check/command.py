@@ -6,6 +6,7 @@ This module imports no torch.
 import json
 import time
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,12 @@ def record(answer: dict[str, Any], file: Path) -> dict[str, Any]:
         "functions": answer.get("functions", []),
         "printed": answer["printed"],
     }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of what `--json` prints."""
+    text = files("manual_backprop.check").joinpath("check.schema.json").read_text("utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
 
 
 def status(answer: dict[str, Any]) -> int:

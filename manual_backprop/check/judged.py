@@ -6,17 +6,23 @@ for: inputs with other numbers of axes, options that the function does not take,
 other memory layouts. A function that fails there alone is right, within limits that are told.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import wraps
 from inspect import getsource, getsourcelines, signature
 from typing import Any
 
 import torch
 
 from manual_backprop.check.entries import gradient_reports
+from manual_backprop.check.load import remedy
 from manual_backprop.check.steps import step_reports
 from manual_backprop.check.target import Target
 from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.draw import ARTICLE, BATCH, LAYOUTS, Rand, Variant, axes, draw
+from manual_backprop.judge.point import Unjudgeable, point
 from manual_backprop.judge.verdict import Finding, Verdict
 from manual_backprop.judge.verify import DTYPES, PARTS, verify
 from manual_backprop.op import Op
@@ -67,9 +73,9 @@ def judged(
     Raises:
         BadOp, Refused: it cannot be judged as it is written.
     """
-    op = target.op
     lenient = not target.own and not thorough
-    first, others = _samples(op, backward, lenient=lenient)
+    first, others = _samples(target.op, backward, lenient=lenient)
+    op = _asked(target.op, backward, first) if lenient else target.op
     parts = ("forward", "slopes", "values", "promises")
     verdict = verify(op, backward, samples=first, parts=parts, **PLAIN)
     limits: list[Finding] = []
@@ -83,7 +89,12 @@ def judged(
         rest = [part for part in PARTS if part != "slopes"]
         verdict = verify(op, backward, samples=first, parts=rest, **grid)
         if lenient:
-            limits, cases = _limits(op, backward, first, others, verdict)
+            limits, cases = _limits(op, backward, first, verdict)
+            if others and verdict.ok:
+                grid = {**PLAIN, "parts": ("values",)}
+                more = verify(target.op, backward, samples=others, **grid)
+                limits = _distinct([*limits, *more.findings])
+                cases += more.cases(backward.__name__)
     findings = _distinct(verdict.findings)
     at = findings[0].sample.partition(" (")[0] if findings else first[0]
     at = at if at in op.samples else first[0]
@@ -94,7 +105,7 @@ def judged(
         "ok": verdict.ok and not wrong_step,
         "cases": verdict.cases(backward.__name__) + cases,
         "sample": at,
-        "samples": {name: _inputs(op, name) for name in (*first, *others)},
+        "samples": {name: _about(target.op, name) for name in (*first, *others)},
         "gradients": fed or gradient_reports(op, backward, at),
         "steps": steps,
         "findings": [fields(finding) for finding in findings],
@@ -106,7 +117,14 @@ def judged(
 def fields(finding: Finding) -> dict[str, Any]:
     """A finding as JSON, with what its code means and where to look."""
     code = CODES[finding.code]
-    return {**finding_fields(finding), "meaning": code.meaning, "advice": code.advice}
+    advice = code.advice
+    if finding.code == "raises" and (
+        name := re.search(r"NameError: name '(\w+)'", finding.message)
+    ):
+        advice = remedy(name[1]) or "Is it misspelt? Compare it with the function's parameters."
+    if finding.code == "raises" and "EOFError" in finding.message:
+        advice = "Leave input() out: nobody is there to answer while the function is judged."
+    return {**finding_fields(finding), "meaning": code.meaning, "advice": advice}
 
 
 def _samples(op: Op, backward: Callable[..., Any], *, lenient: bool) -> tuple[list[str], list[str]]:
@@ -129,13 +147,36 @@ def _drawn(op: Op, sample: str) -> tuple[dict[str, set[int]], set[str]]:
     return {name: {t.dim() for t in _parts(value)} for name, value in inputs.items()}, set(options)
 
 
-def _inputs(op: Op, sample: str) -> dict[str, Any]:
-    """The shape of each argument; of a tuple, of each of its tensors."""
-    inputs, _ = draw(op, Variant(sample), Rand(0, torch.float64))
-    return {
+def _about(op: Op, sample: str) -> dict[str, Any]:
+    """The shape of each argument, of a tuple of each of its tensors, and of grad_out; options."""
+    inputs, options = draw(op, Variant(sample), Rand(0, torch.float64))
+    shapes = {
         name: [list(t.shape) for t in value] if isinstance(value, tuple) else list(value.shape)
         for name, value in inputs.items()
     }
+    with suppress(Unjudgeable):
+        shapes["grad_out"] = list(point(op, Variant(sample), torch.float64, 0).grad_out.shape)
+    return {"shapes": shapes, "options": {name: str(value) for name, value in options.items()}}
+
+
+def _asked(op: Op, backward: Callable[..., Any], samples: list[str]) -> Op:
+    """The operator without the options that a function does not take: at their defaults."""
+    taken = signature(backward).parameters
+    if all(option in taken for option in op.options):
+        return op
+
+    @wraps(op.forward)
+    def forward(*args: Any, **options: Any) -> Any:
+        return op.forward(*args, **options)
+
+    whole = signature(op.forward)
+    forward.__signature__ = whole.replace(  # type: ignore[attr-defined]
+        parameters=[p for p in whole.parameters.values() if p.name in (*op.arguments, *taken)]
+    )
+    return replace(
+        op, forward=forward, samples={name: op.samples[name] for name in samples},
+        backwards=(backward,),
+    )  # fmt: skip
 
 
 def _parts(value: Any) -> Sequence[Any]:
@@ -143,7 +184,7 @@ def _parts(value: Any) -> Sequence[Any]:
 
 
 def _limits(
-    op: Op, backward: Callable[..., Any], first: list[str], others: list[str], verdict: Verdict
+    op: Op, backward: Callable[..., Any], first: list[str], verdict: Verdict
 ) -> tuple[list[Finding], int]:
     """Moves what is no mistake of a formula out of the verdict, and looks for more of it."""
     limits = [finding for finding in verdict.findings if finding.sample.endswith(EMPTY)]
@@ -160,11 +201,8 @@ def _limits(
         return [], 0
     other = tuple(layout for layout in LAYOUTS if layout != "contiguous")
     grid = {**PLAIN, "parts": ("values",)}
-    beyond = [verify(op, backward, samples=first, **{**grid, "layouts": other})]
-    if others:
-        beyond.append(verify(op, backward, samples=others, **grid))
-    limits += [finding for more in beyond for finding in more.findings]
-    return _distinct(limits), sum(more.cases(backward.__name__) for more in beyond)
+    more = verify(op, backward, samples=first, **{**grid, "layouts": other})
+    return [*limits, *more.findings], more.cases(backward.__name__)
 
 
 def _distinct(findings: Sequence[Finding]) -> list[Finding]:

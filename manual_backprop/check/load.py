@@ -25,6 +25,7 @@ def load(file: Path) -> ModuleType:
     root, package = _home(file)
     sys.path.insert(0, str(root))
     try:
+        _text(file)
         name = f"{package}.{file.stem}" if package else _free(file.stem)
         if package:
             import_module(package)
@@ -40,6 +41,8 @@ def load(file: Path) -> ModuleType:
         raise Refused(
             f"{_at(error, file)}: calls exit() while it is imported; leave that out"
         ) from (error)
+    except Refused:
+        raise
     except BadOp as error:
         raise Refused(f"{_at(error, file)}: {error}") from error
     except Exception as error:
@@ -68,15 +71,21 @@ def _at(error: BaseException, file: Path) -> str:
     return f"{file.name}:{lines[-1]}" if lines else file.name
 
 
+def _text(file: Path) -> str:
+    """Its text; an import overlooks it where a comment is not UTF-8."""
+    try:
+        return importlib.util.decode_source(file.read_bytes())
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise Refused(f"{file.name} is not UTF-8; save it as UTF-8 and check it again") from error
+    except OSError as error:
+        raise Refused(f"{file.name} cannot be read: {error.strerror}") from error
+
+
 def _unreadable(error: SyntaxError, file: Path) -> str:
-    said = str(error.msg)
-    if "codec" in said or "Non-UTF-8" in said:
-        return f"{file.name} is not UTF-8; save it as UTF-8 and check it again"
-    if "null bytes" in said:
-        return f"{file.name} holds null bytes, so it is no Python source"
-    where = Path(error.filename).name if error.filename else file.name
+    """Of the file, or of one that it imports."""
+    where = f"{Path(error.filename or file).name}:{error.lineno or 1}"
     line = f": {error.text.strip()}" if error.text and error.text.strip() else ""
-    return f"{where}:{error.lineno}: not Python, {said}{line}"
+    return f"{where}: not Python, {error.msg}{line}"
 
 
 def _why(error: Exception, file: Path) -> str:
@@ -95,13 +104,23 @@ def _why(error: Exception, file: Path) -> str:
         close = get_close_matches(top, sorted(known - {top}), n=1, cutoff=0.7)
         hint = f"did you mean {close[0]}?" if close else f"install it for {sys.executable}"
         return f"no module {error.name!r} can be imported; {hint}"
-    if isinstance(error, NameError) and error.name in ("torch", "F", "nn", "math", "np"):
-        missing = {
-            "F": "import torch.nn.functional as F", "nn": "from torch import nn",
-            "np": "import numpy as np",
-        }  # fmt: skip
-        return f"{said}; write `{missing.get(error.name, f'import {error.name}')}` at the top"
+    if isinstance(error, NameError) and (mended := remedy(error.name or "")):
+        return f"{said}. {mended}"
     return f"{said}, while it is imported"
+
+
+def remedy(name: str) -> str:
+    """What to do about an unknown name that is a module's; empty of other names."""
+    usual = {
+        "F": "import torch.nn.functional as F",
+        "nn": "from torch import nn",
+        "np": "import numpy as np",
+        "Tensor": "from torch import Tensor",
+        "Float": "from jaxtyping import Float",
+    }
+    if name in sys.stdlib_module_names or name in ("torch", "numpy"):
+        return f"Write `import {name}` at the top of the file."
+    return f"Write `{usual[name]}` at the top of the file." if name in usual else ""
 
 
 def _siblings(file: Path) -> set[str]:

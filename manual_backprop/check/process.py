@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from manual_backprop.judge.codes import CODES
 
-PRINTED = 2000  # characters of what the files print that are kept; the last ones
+PRINTED = 800  # characters of what the files print that are kept; the last ones
 PATIENCE = 60.0  # seconds, to import torch and to come to an end; the child ends itself in time
 ROOT = Path(__file__).parents[2]
 START = (

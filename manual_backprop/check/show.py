@@ -10,6 +10,10 @@ from rich.text import Text
 
 LABEL = 10  # columns of the words at the left
 WIDEST = 100  # columns; longer lines are hard to read
+NOTES = {
+    "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
+    "arguments in the file, it is checked too",
+}
 MORE = {1: "what kind of mistake it is", 2: "the cause and its proof", 3: "the derivation"}
 
 
@@ -35,7 +39,7 @@ def show(
         page.line(f"{file.name} printed in its first call:" if "functions" in answer else
                   f"{file.name} printed:", "dim")  # fmt: skip
         for line in answer["printed"].splitlines():
-            page.line(f"  {line}", "dim")
+            page.line(f"  {line}".rstrip(), "dim")
         page.line()
     if "refused" in answer:
         page.say("cannot", "bold red", answer["refused"])
@@ -56,8 +60,8 @@ def _function(
     page.title(record["function"], f" in {where}")
     about = f": {record['formula']}" if record["formula"] else ""
     page.line(f"held to {record['operator']}{about}")
-    if record["gradients"] or record["steps"]:
-        page.line(f"tried on {shapes(record['samples'][record['sample']])}")
+    if record["sample"]:
+        page.line(f"tried on {sizes(record['samples'][record['sample']])}")
     page.line()
     if record["steps"]:
         page.line("step by step, each with the right gradient before it:")
@@ -71,13 +75,14 @@ def _function(
     elif record["findings"]:
         _finding(page, record, hints)
     else:
-        page.say("wrong", "bold red", "a step, although the gradients are right; is it used?")
+        page.say("wrong", "bold red", "a step, although every gradient is right")
+        page.say("step", "bold", _first_wrong(record))
     for limit in record["limits"]:
-        page.say("but", "bold yellow", f"not {_where(record, limit)}: {_said(limit)}")
+        page.say("but", "bold yellow", f"not {_where(record, limit)}: {_brief(limit)}")
     if record["limits"]:
         page.say("", "", "That is more than was asked for; with --thorough it counts.")
     for note in record["notes"] if record["ok"] else ():
-        page.say("note", "yellow", _said(note))
+        page.say("note", "yellow", NOTES.get(note["code"], _said(note)))
     if not record["ok"] and hints == 4 and record["derivation"]:
         page.line()
         page.line("Derivation", "bold")
@@ -100,15 +105,18 @@ def _finding(page: "_Page", record: dict[str, Any], hints: int) -> None:
         return
     cause = finding.get("cause")
     gradient = ", ".join(cause["gradients"]) if cause else finding.get("gradient", "")
+    step = _first_wrong(record)
     if hints == 1:
-        page.say("wrong", "bold red", gradient or "the call")
+        page.say("wrong", "bold red", step or gradient or "the call")
     else:
         page.say("wrong", "bold red", f"{finding['code']}: {finding['meaning']}")
+    if hints >= 2:
+        page.say("step", "bold", step)
     if hints >= 3:
         if cause:
             page.say("cause", "bold", f"{gradient}: {cause['what']}")
             page.say("proof", "bold", cause.get("evidence", ""))
-            page.say("forward", "bold", cause.get("where", ""))
+            page.say("forward", "bold", "" if step else cause.get("where", ""))
             for other in cause.get("also", ()):
                 page.say("or", "dim", other)
         else:
@@ -116,8 +124,8 @@ def _finding(page: "_Page", record: dict[str, Any], hints: int) -> None:
             page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
         page.say("try", "bold cyan", finding["advice"])
         for other in others:
-            page.say("also", "dim", f"{other['code']}: {_where(record, other)}: {_said(other)}")
-    if hints < 3 or (hints == 3 and record["derivation"]):
+            page.say("also", "dim", f"{other['code']}, {_where(record, other)}: {_brief(other)}")
+    if record["gradients"] and (hints < 3 or (hints == 3 and record["derivation"])):
         page.say("more", "dim", f"--hints {hints + 1} tells {MORE[hints]}")
 
 
@@ -128,13 +136,29 @@ def _said(finding: dict[str, Any]) -> str:
     return f"{gradient}{between}{message}" if gradient else message
 
 
+def _first_wrong(record: dict[str, Any]) -> str:
+    """Between which two steps to look; empty where no step is wrong."""
+    before = "grad_out"
+    for step in record["steps"]:
+        if not step["right"]:
+            return f"{step['name']} is wrong, and {before} right: look between the two"
+        before = step["name"]
+    return ""
+
+
+def _brief(finding: dict[str, Any]) -> str:
+    if cause := finding.get("cause"):
+        return f"{', '.join(cause['gradients'])}: {cause['what']}"
+    return _said(finding).partition(": off by")[0]
+
+
 def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:
     """Where it was seen, as far as that says something."""
     sample = finding.get("sample", "")
     own, _, change = sample.partition(" (")
     said = []
     if sample and sample != record["sample"]:
-        inputs = f", {shapes(record['samples'][own])}" if own in record["samples"] else ""
+        inputs = f", {sizes(record['samples'][own])}" if own in record["samples"] else ""
         changed = f" with {change.rstrip(')')}" if change else inputs
         said.append(f"on sample {own}{changed}")
     if finding.get("dtype", "float64") != "float64":
@@ -144,15 +168,16 @@ def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:
     return " ".join(said)
 
 
-def shapes(inputs: dict[str, Any]) -> str:
-    """As in "x (11, 7), w (7, 5)"."""
-    return ", ".join(f"{name} {_shape(shape)}" for name, shape in inputs.items())
+def sizes(sample: dict[str, Any]) -> str:
+    """As in "x (11, 7), w (7, 5), reduction = sum"."""
+    shapes = [f"{name} {_shape(shape)}" for name, shape in sample["shapes"].items()]
+    return ", ".join(shapes + [f"{name} = {value}" for name, value in sample["options"].items()])
 
 
 def _shape(shape: list[Any]) -> str:
     if shape and isinstance(shape[0], list):
         return " ".join(map(_shape, shape))
-    return f"({', '.join(map(str, shape))})" if shape else "()"
+    return f"({', '.join(map(str, shape))})"
 
 
 class _Page:
