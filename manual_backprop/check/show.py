@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from manual_backprop.report.console import Report
+
 LABEL = 10  # columns of the words at the left
 WIDEST = 100  # columns; longer lines are hard to read
 NOTES = {
@@ -34,7 +36,7 @@ def show(
         solution: show the house's own backward as well, where there is one.
         console: where to; standard output by default.
     """
-    page = _Page(console or Console(highlight=False))
+    page = _Page(console or Report(highlight=False))
     if answer["printed"]:
         page.line(f"{file.name} printed in its first call:" if "functions" in answer else
                   f"{file.name} printed:", "dim")  # fmt: skip

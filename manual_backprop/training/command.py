@@ -223,7 +223,8 @@ def _train(
     """All epochs that are left, each with its row; with a progress bar where somebody watches."""
     from rich.progress import TimeRemainingColumn
 
-    from manual_backprop.report.as_table import Report, progress_bar
+    from manual_backprop.report.as_table import progress_bar
+    from manual_backprop.report.console import Report
 
     console = Report(highlight=False)
     _head(console, trainer.options, len(training), len(test))
