@@ -92,7 +92,7 @@ def _function(
             page.line(line)
     if solution and record["solution"]:
         page.line()
-        page.line(f"How the house writes {record['operator']}'s", "bold")
+        page.line("The backward of the house", "bold")
         page.code(record["solution"])
     elif solution:
         page.say("solution", "dim", "there is none: this is an operator of your own")
