@@ -79,6 +79,14 @@ def test_the_table_shown_has_the_rows_that_the_command_prints(block):
     assert words(shown[2:]) == words(printed[1:])
 
 
+def test_the_page_of_a_learners_file_is_what_check_prints(learner, monkeypatch):
+    (code,) = blocks("py")
+    _, *shown = blocks("console")[0].splitlines()
+    monkeypatch.chdir(learner.folder)
+    printed = learner.page(learner.check(code), Path("mine.py"))
+    assert [line.split(":")[0] for line in shown] == [line.split(":")[0] for line in printed]
+
+
 def test_the_two_commands_stand_at_the_top():
     first = blocks("sh")[0].splitlines()
     assert first[0].startswith("pip install uv && uv run manual-backprop verify")

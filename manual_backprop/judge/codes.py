@@ -26,6 +26,14 @@ CODES = {
         "The function did not come back in time.",
         "Look for a loop that does not end, or one that walks over entries in Python.",
     ),
+    "crash": Code(
+        "The function ended the process that it ran in.",
+        "Look for exit(), for memory that compiled code writes to, or for too much of it.",
+    ),
+    "unwritten": Code(
+        "The function is not written yet.",
+        "Put your own lines in place of raise NotImplementedError.",
+    ),
     "arity": Code(
         "Another number of gradients than arguments that get one.",
         "Return one gradient for each name in wrt, in that order.",

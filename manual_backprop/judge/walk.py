@@ -217,7 +217,9 @@ class Walk:
                         raise Broken(finding)
                     self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
-            if device == "cpu" and not trial.in_place:
+        if "meta" in parts and device == "cpu":
+            trial = Trial(backward, first, device, "contiguous")
+            if not trial.in_place:
                 self._note(*promises.shapes_on_meta(trial))
         if "made" in parts:
             for here in self._made(first):

@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import isclose
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,38 +102,3 @@ def settled(numbers: Sequence[float], seen: Sequence[Case]) -> float | None:
         if all(isclose(value, values[0], rel_tol=1e-7) for value in values):
             return values[0]
     return None
-
-
-def gradient_reports(op: Op, backward: Backward, sample: str) -> list[dict[str, Any]]:
-    """Gradient by gradient in float64: right or wrong, and the first and the worst wrong entry.
-
-    Returns:
-        For each gradient: "name", "shape", "right", "error" and "allowed" (relative to its largest
-        entry), "wrong" and "entries" (their numbers), and where it is wrong "first" and "worst",
-        each an index, what came and what is expected. Nothing where the call fails.
-    """
-    case = next(cases(op, backward, sample), None)
-    return [_report(case, i) for i in range(len(case.labels))] if case else []
-
-
-def _report(case: Case, i: int) -> dict[str, Any]:
-    got, true, allowed = case.got[i], case.true[i], case.point.grads[i].allowed
-    size = float(true.abs().max()) or 1.0 if true.numel() else 1.0
-    error = (got - true).abs().nan_to_num(torch.inf)
-    off = error > allowed
-    report: dict[str, Any] = {
-        "name": case.labels[i], "shape": list(got.shape), "right": i not in case.wrong,
-        "error": float(error.max()) / size if error.numel() else 0.0,
-        "allowed": float(allowed.max()) / size if allowed.numel() else 0.0,
-        "wrong": int(off.sum()), "entries": got.numel(),
-    }  # fmt: skip
-    if off.any():
-        flat = int((error / allowed).argmax())
-        worst = [int(n) for n in torch.unravel_index(torch.tensor(flat), got.shape)]
-        first = [int(n) for n in off.nonzero()[0]] if off.dim() else []
-        for name, index in (("first", first), ("worst", worst)):
-            entry = tuple(index)
-            report[name] = {
-                "index": index, "got": float(got[entry]), "expected": float(true[entry])
-            }  # fmt: skip
-    return report
