@@ -197,8 +197,11 @@ def naming(tape: Tape, index: int) -> str:
         return step.name or "a constant"
     if index == tape.out:
         return "out"
-    number = step.line.split(":")[0]
-    return f"{step.name.strip('_')}" + (f" (line {number})" if number else f" (step {index})")
+    name = step.name.strip("_")
+    if number := step.line.partition(":")[0]:
+        return f"{name} (line {number})"
+    alike = [i for i, s in enumerate(tape.steps) if s.apply is not None and s.name == step.name]
+    return f"the {name}" if len(alike) == 1 else f"{name} number {alike.index(index) + 1}"
 
 
 def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:

@@ -30,7 +30,7 @@ def record(
     names: Sequence[str],
     wrt: Sequence[int],
     grad_out: Tensor,
-    file_of: Callable[..., Any],
+    file_of: Callable[..., Any] | None,
     *,
     split: int = 0,
 ) -> Tape:
@@ -42,7 +42,7 @@ def record(
         names: one for each leaf.
         wrt: which leaves get a gradient.
         grad_out: float64, of the result's shape.
-        file_of: a function; lines of its file are what `Step.line` quotes.
+        file_of: a function, lines of whose file `Step.line` quotes; None to quote none.
         split: 0 records log_softmax, normalisations and losses as the one step that they are; 1
             records the steps that they consist of, softmax being one; 2 softmax too, as
             exponentials and sums without the shift by the largest entry. (With it, whatever is
@@ -52,7 +52,7 @@ def record(
         Unrecordable: it writes into views, is too long, or its result is not on the tape.
         Exception: whatever the forward raises.
     """
-    recorder = _Recorder(leaves, names, split, _file(file_of))
+    recorder = _Recorder(leaves, names, split, _file(file_of) if file_of else "")
     with torch.no_grad(), recorder:
         out = forward(*recorder.leaves)
     if id(out) not in recorder.known:

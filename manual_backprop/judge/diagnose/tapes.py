@@ -73,7 +73,8 @@ def _tapes(cases: list[Case], function: Any, split: int) -> list[Tape]:
         try:
             tape = record(
                 lambda *leaves, here=here: here._apply(function, *leaves),
-                here.raised, _leaf_names(here), here.places, here.grad_out.double(), function,
+                here.raised, _leaf_names(here), here.places, here.grad_out.double(),
+                function if function is here.op.forward else None,
                 split=split,
             )  # fmt: skip
             shiftless = without_shifts(tape)

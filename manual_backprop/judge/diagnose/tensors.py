@@ -124,7 +124,7 @@ def scale(values: list[float], cases: list[Case]) -> tuple[str, str] | None:
     if not named:
         return None
     number = values[0]
-    text = f"{number:.6g} = {named[0]}"
+    text = f"{named[0]} (here {number:.6g})"
     if " - 1" in named[0]:
         return "convention", text
     if re.fullmatch(r"[a-z]\w*/[a-z]\w*", named[0]):
