@@ -155,7 +155,7 @@ class Call:
             allow_unused=True,
             materialize_grads=True,
         )
-        left = iter(found)
+        left = iter([_dense(grad) for grad in found])
         return {name: each(leaf, lambda _: next(left)) for name, leaf in self.leaves.items()}
 
     def handed_over(self) -> tuple[Any, ...]:
@@ -179,7 +179,7 @@ class Call:
         return seen[0] if seen else (None,) * len(self.outputs)
 
     def directly(self, grad_outs: Sequence[Any]) -> dict[str, Any]:
-        """What the backward returns for what needs a gradient, by name and as it returns it.
+        """What the backward returns for what needs a gradient, by name; dense.
 
         Args:
             grad_outs: one for each output, as `handed_over` has them or a tensor.
@@ -208,7 +208,7 @@ class Call:
 
     def named(self, returned: tuple[Any, ...]) -> dict[str, Any]:
         """Of what the backward returned, what needs a gradient, by name."""
-        left = iter((*returned, *(None,) * self.places()))
+        left = iter((*map(_dense, returned), *(None,) * self.places()))
         grads = {name: tuple(next(left) for _ in range(self._width(value)))
                  for name, value in self.given.items()}  # fmt: skip
         return {
@@ -220,6 +220,15 @@ class Call:
 def _leaf(tensor: Tensor) -> Tensor:
     """The same memory as a leaf of the graph; a change of the one counts as one of the other."""
     return tensor.detach().requires_grad_()
+
+
+def _dense(grad: Any) -> Any:
+    """A sparse gradient, as the engine takes it too, laid out."""
+    if not isinstance(grad, Tensor) or grad.layout is torch.strided:
+        return grad
+    if grad.device.type == "meta":  # where PyTorch cannot lay it out
+        return torch.empty(grad.shape, dtype=grad.dtype, device="meta")
+    return grad.to_dense()
 
 
 def is_complex(values: Iterable[Any]) -> bool:

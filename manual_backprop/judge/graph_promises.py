@@ -136,10 +136,10 @@ def every_subset(view: View, trial: Trial) -> Told:
             if not isinstance(grad, Tensor):
                 yield trial.finding("not-a-tensor", f"is {grad}, {where}", label), True
                 return
-            if grad.shape == whole[label].shape and same_bits(grad.to_dense(), whole[label]):
+            if grad.shape == whole[label].shape and same_bits(grad, whole[label]):
                 continue
             budget = trial.point.grads[trial.point.labels.index(label)]
-            if grad.shape != budget.truth.shape or budget.ratio(grad.to_dense()) > 1:
+            if grad.shape != budget.truth.shape or budget.ratio(grad) > 1:
                 said = f"is another gradient {where} than where {', '.join(view.wrt)} do"
                 yield trial.finding("stateful", said, label), True
                 return
@@ -157,7 +157,10 @@ def every_subset(view: View, trial: Trial) -> Told:
 def right_number(view: View, trial: Trial) -> Told:
     """One gradient for each argument of the forward; None where there is none."""
     call = view.pair.called(arguments_of(view, trial), view.wrt)
-    returned = call.returned(view.every_grad_out(call.outputs, trial.grad_out))
+    try:
+        returned = call.returned(view.every_grad_out(call.outputs, trial.grad_out))
+    except Exception:  # which is told where its values are judged
+        return
     places = call.places()
     if len(returned) < places or any(extra is not None for extra in returned[places:]):
         said = (
@@ -178,7 +181,12 @@ def nothing_where_nothing_is_due(view: View, trial: Trial) -> Told:
     if not others:
         return
     call = view.pair.called(arguments, (*view.wrt, *others))
-    grads = call.by_engine(view.grad_outs(call.outputs, trial.grad_out))
+    try:
+        grads = call.by_engine(view.grad_outs(call.outputs, trial.grad_out))
+    except Exception as error:
+        said = f"raised {error_at(error, trial.backward)}, where {', '.join(others)} need one too"
+        yield trial.finding("raises", said), True
+        return
     for name in others:
         if any(bool(grad.any()) for grad in tree_leaves(grads[name])):
             said = "is not 0, and the reference does not depend on it"

@@ -193,12 +193,12 @@ def _hold_the_others(
         if place in pair.places:
             continue
         right = out.shape == true.shape
-        if right and true.is_floating_point():
+        if right and true.is_floating_point() and out.is_floating_point():
             leaves, spec = tree_flatten(_raised(arguments))
             (budget,) = rounding_budget(
                 lambda *t, place=place, spec=spec: pair.referred(tree_unflatten(t, spec))[place],
                 leaves,
-                pair.dtypes[0],
+                max(pair.dtypes[0], out.dtype, key=lambda dtype: torch.finfo(dtype).eps),
             )
             right = budget.ratio(out) <= 1
         elif right:

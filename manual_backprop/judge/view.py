@@ -235,8 +235,7 @@ class View:
     def returned(self, call: Call, grad_out: Tensor) -> Any:
         """What a backward of that call returns for wrt, one tensor for each that stands there.
 
-        The engine takes a sparse gradient, and one tensor for two arguments, as they are; here they
-        are a dense one and two.
+        The engine takes one tensor for two arguments as it is; here they are two.
 
         Raises:
             Exception: whatever the backward raises.
@@ -247,7 +246,6 @@ class View:
         def own(grad: Any) -> Any:
             if not isinstance(grad, Tensor):
                 return grad
-            grad = grad.to_dense() if grad.layout is not torch.strided else grad
             known = id(grad) in seen
             seen.add(id(grad))
             return grad.clone() if known else grad
