@@ -49,7 +49,8 @@ def as_function(op: Op, backward: Callable[..., Any] | None = None) -> Callable[
     >>> lin = as_function(OPS["lin"])
     >>> lin(x, w, b).sum().backward()
     """
-    rule = _Rule(op, backward)
+    chosen, save, gradients = _rule(op, backward)
+    forward = op.forward
 
     class HandWritten(torch.autograd.Function):
         generate_vmap_rule = True
@@ -57,36 +58,34 @@ def as_function(op: Op, backward: Callable[..., Any] | None = None) -> Callable[
         @staticmethod
         def forward(head: Any, *leaves: Tensor) -> Tensor:
             widths, options = head
-            out: Tensor = op.forward(*_grouped(widths, leaves), **dict(options))
+            out: Tensor = forward(*_grouped(widths, leaves), **dict(options))
             return out
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
             ctx.head = inputs[0]
-            rule.save(ctx, ctx.head[0], inputs[1:], output)
+            save(ctx, ctx.head[0], inputs[1:], output)
 
         @staticmethod
         def backward(ctx: Any, grad_out: Tensor) -> Any:
             widths, options = ctx.head
             needs = _grouped(widths, ctx.needs_input_grad[1:])
-            return (None, *_flat(rule.gradients(ctx, widths, needs, grad_out, dict(options)))[1])
+            return (None, *_flat(gradients(ctx, widths, needs, grad_out, dict(options)))[1])
 
     named: Any = type(op.name, (HandWritten,), {"__module__": op.forward.__module__})
-    names = op.arguments
+    name, names = op.name, op.arguments
 
     def function(*args: Any, **options: Any) -> Tensor:
         while len(args) < len(names) and names[len(args)] in options:
             args = (*args, options.pop(names[len(args)]))
         if len(args) != len(names):
-            raise TypeError(f"{op.name} takes {', '.join(names)}; {len(args)} of them are given")
+            raise TypeError(f"{name} takes {', '.join(names)}; {len(args)} of them are given")
         widths, leaves = _flat(args)
         out: Tensor = named.apply((widths, tuple(options.items())), *leaves)
         return out
 
     function.__name__ = function.__qualname__ = op.name
-    function.__doc__ = (
-        f"{op.forward.__doc__ or op.name}\n\nIts gradient is {rule.backward.__name__}."
-    )
+    function.__doc__ = f"{op.forward.__doc__ or op.name}\n\nIts gradient is {chosen.__name__}."
     function.__dict__["__signature__"] = signature(op.forward)
     return function
 
@@ -97,7 +96,8 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     It passes `torch.library.opcheck` and `gradcheck`, and `gradgradcheck` like `as_function`.
     `torch.compile(fullgraph=True)` calls the forward as it is and does not look inside: for a
     kernel of one's own that is what one wants, for formulas of PyTorch's operations `as_function`
-    is faster.
+    is faster. `torch.vmap` goes through it, `torch.func.grad` does not: PyTorch builds the Function
+    behind an operator without `setup_context`.
 
     What PyTorch (2.11 to 2.15) asks for: an option is a bool, an int, a float or a string; a name
     is registered once in a process; the output shares no memory with an input.
@@ -115,7 +115,7 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     >>> lin = as_custom_op("my_project::lin", OPS["lin"])
     >>> torch.library.opcheck(lin, (x, w, b))
     """
-    rule = _Rule(op, backward)
+    _, save, gradients = _rule(op, backward)
     made = torch.library.custom_op(name, op.forward, mutates_args=(), schema=_schema(op))
 
     def setup_context(
@@ -123,14 +123,14 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     ) -> None:
         ctx.options = keyword_only_inputs or {}
         ctx.widths, leaves = _flat(inputs)
-        rule.save(ctx, ctx.widths, leaves, output)
+        save(ctx, ctx.widths, leaves, output)
 
-    def gradients(ctx: Any, grad_out: Tensor) -> Any:
+    def registered(ctx: Any, grad_out: Tensor) -> Any:
         needs = ctx.needs_input_grad[: len(ctx.widths)]
-        found = rule.gradients(ctx, ctx.widths, needs, grad_out, ctx.options)
+        found = gradients(ctx, ctx.widths, needs, grad_out, ctx.options)
         return tuple(list(grad) if isinstance(grad, tuple) else grad for grad in found)
 
-    made.register_autograd(gradients, setup_context=setup_context)
+    made.register_autograd(registered, setup_context=setup_context)
     made.register_fake(op.forward)
 
     def batched(info: Any, in_dims: Any, *args: Any, **options: Any) -> Any:
@@ -143,43 +143,42 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     return made
 
 
-class _Rule:
-    """A backward as autograd needs it: what to save, and how to call it with that."""
+def _rule(
+    op: Op, backward: Callable[..., Any] | None
+) -> tuple[Callable[..., Any], Callable[..., None], Callable[..., tuple[Any, ...]]]:
+    """The chosen backward, what saves for it, and what calls it with what was saved.
 
-    def __init__(self, op: Op, backward: Callable[..., Any] | None) -> None:
-        if backward is not None:
-            check_backward(op, backward)
-        self.op = op
-        self.backward = op.backwards[0] if backward is None else backward
-        self.saves = op.saves(self.backward)
-        self.asks = tuple(signature(self.backward).parameters)
-        self.in_place = self.backward.__name__.endswith("_")
+    The latter two hold functions and names only, since torch.compile looks through nothing else.
+    """
+    if backward is not None:
+        check_backward(op, backward)
+    chosen = op.backwards[0] if backward is None else backward
+    arguments, wrt, saves = op.arguments, op.wrt, op.saves(chosen)
+    asks = tuple(signature(chosen).parameters)
+    in_place = chosen.__name__.endswith("_")
 
-    def save(self, ctx: Any, widths: Widths, leaves: Sequence[Tensor], out: Tensor) -> None:
-        """Keep what the backward names, and nothing else."""
-        known = {**dict(zip(self.op.arguments, _grouped(widths, leaves), strict=True)), "out": out}
-        ctx.saved_widths, kept = _flat([known[name] for name in self.saves])
+    def save(ctx: Any, widths: Widths, leaves: Sequence[Tensor], out: Tensor) -> None:
+        known = {**dict(zip(arguments, _grouped(widths, leaves), strict=True)), "out": out}
+        ctx.saved_widths, kept = _flat([known[name] for name in saves])
         ctx.save_for_backward(*kept)
 
     def gradients(
-        self, ctx: Any, widths: Widths, needs: Sequence[Any], grad_out: Tensor, options: Any
+        ctx: Any, widths: Widths, needs: Sequence[Any], grad_out: Tensor, options: Any
     ) -> tuple[Any, ...]:
-        """A gradient for each argument of the forward; None, or a tuple of these, where none is."""
-        saved = _grouped(ctx.saved_widths, ctx.saved_tensors)
-        needed = dict(zip(self.op.arguments, map(_any, needs), strict=True))
+        needed = dict(zip(arguments, [_any(need) for need in needs], strict=True))
         known = {
-            **dict(zip(self.saves, saved, strict=True)),
+            **dict(zip(saves, _grouped(ctx.saved_widths, ctx.saved_tensors), strict=True)),
             **options,
-            "grad_out": grad_out.clone() if self.in_place else grad_out,
-            "needs": tuple(needed[name] for name in self.op.wrt),
+            "grad_out": grad_out.clone() if in_place else grad_out,
+            "needs": tuple([needed[name] for name in wrt]),
         }
-        found = self.backward(**{name: known[name] for name in self.asks if name in known})
-        of_wrt = found if len(self.op.wrt) > 1 else (found,)
-        grads = dict(zip(self.op.wrt, of_wrt, strict=True))
+        found = chosen(**{name: known[name] for name in asks if name in known})
+        grads = dict(zip(wrt, found if len(wrt) > 1 else (found,), strict=True))
         return tuple(
-            _filled(grads.get(name), width)
-            for name, width in zip(self.op.arguments, widths, strict=True)
+            [_filled(grads.get(n), width) for n, width in zip(arguments, widths, strict=True)]
         )
+
+    return chosen, save, gradients
 
 
 def _filled(grad: Any, width: int | None) -> Any:
