@@ -96,8 +96,9 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     It passes `torch.library.opcheck` and `gradcheck`, and `gradgradcheck` like `as_function`.
     `torch.compile(fullgraph=True)` calls the forward as it is and does not look inside: for a
     kernel of one's own that is what one wants, for formulas of PyTorch's operations `as_function`
-    is faster. `torch.vmap` goes through it, `torch.func.grad` does not: PyTorch builds the Function
-    behind an operator without `setup_context`.
+    is faster. `torch.vmap` calls it row by row, since a batching rule may not call `vmap` itself;
+    `torch.func.grad` does not go through it, for the Function that PyTorch builds behind an
+    operator is not of the `setup_context` form.
 
     What PyTorch (2.11 to 2.15) asks for: an option is a bool, an int, a float or a string; a name
     is registered once in a process; the output shares no memory with an input.
@@ -134,10 +135,11 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     made.register_fake(op.forward)
 
     def batched(info: Any, in_dims: Any, *args: Any, **options: Any) -> Any:
-        run = torch.vmap(
-            lambda *given: op.forward(*given, **options), in_dims, randomness=info.randomness
-        )
-        return run(*args), 0
+        rows = [
+            made(*[_row(arg, dim, i) for arg, dim in zip(args, in_dims, strict=True)], **options)
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(rows), 0
 
     made.register_vmap(batched)
     return made
@@ -183,6 +185,14 @@ def _rule(
 
 def _filled(grad: Any, width: int | None) -> Any:
     return (None,) * width if grad is None and width is not None else grad
+
+
+def _row(value: Any, dim: Any, i: int) -> Any:
+    """The i-th along a batched axis; without one, all of it."""
+    if isinstance(value, (tuple, list)):
+        dims = dim if isinstance(dim, (tuple, list)) else [dim] * len(value)
+        return [_row(part, along, i) for part, along in zip(value, dims, strict=True)]
+    return value if dim is None else value.select(dim, i)
 
 
 def _any(needs: Any) -> bool:
