@@ -117,7 +117,12 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     >>> torch.library.opcheck(lin, (x, w, b))
     """
     _, save, gradients = _rule(op, backward)
-    made = torch.library.custom_op(name, op.forward, mutates_args=(), schema=_schema(op))
+
+    def forward(*args: Any, **options: Any) -> Tensor:
+        out: Tensor = op.forward(*map(_as_tuple, args), **options)
+        return out
+
+    made = torch.library.custom_op(name, forward, mutates_args=(), schema=_schema(op))
 
     def setup_context(
         ctx: Any, inputs: Any, output: Tensor, keyword_only_inputs: Any = None
@@ -132,7 +137,7 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
         return tuple(list(grad) if isinstance(grad, tuple) else grad for grad in found)
 
     made.register_autograd(registered, setup_context=setup_context)
-    made.register_fake(op.forward)
+    made.register_fake(forward)
 
     def batched(info: Any, in_dims: Any, *args: Any, **options: Any) -> Any:
         rows = [
@@ -193,6 +198,10 @@ def _row(value: Any, dim: Any, i: int) -> Any:
         dims = dim if isinstance(dim, (tuple, list)) else [dim] * len(value)
         return [_row(part, along, i) for part, along in zip(value, dims, strict=True)]
     return value if dim is None else value.select(dim, i)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _any(needs: Any) -> bool:
