@@ -44,7 +44,7 @@ class CheckBackward(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--backward-dtype`, `--backward-device` and `--backward-seed`."""
-    group = parser.getgroup("manual_backprop", "hand-written backwards (check_backward)")
+    group = parser.getgroup("check_backward", "hand-written backwards (check_backward)")
     group.addoption(
         "--backward-dtype",
         metavar="NAMES",
