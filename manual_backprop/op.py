@@ -170,8 +170,9 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
     if "ctx" in _parameters(backward) or hasattr(backward, "save_for_backward"):
         raise BadOp(
             f"{op.name}: {getattr(backward, '__qualname__', backward)} belongs to a "
-            "torch.autograd.Function; judge its body: a function of your own that takes what "
-            "forward saved in ctx by name, and grad_out, and returns the gradients of wrt"
+            "torch.autograd.Function; give the class to verify_function, or judge its body: a "
+            "function of your own that takes what forward saved in ctx by name, and grad_out, and "
+            "returns the gradients of wrt"
         )
     if not callable(backward) or not hasattr(backward, "__name__"):
         raise BadOp(f"{op.name}: {backward!r} in backwards is not a function with a name")

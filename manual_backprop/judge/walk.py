@@ -21,7 +21,7 @@ from manual_backprop.judge.witnesses import disagreement
 from manual_backprop.op import BadOp, Op
 
 
-def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
+def is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
     """Whether it is PyTorch's function itself and not a composition of several."""
     name = getattr(oracle, "__name__", "")
     return oracle is not None and oracle in (getattr(torch, name, None), getattr(F, name, None))
@@ -34,7 +34,7 @@ class Walk:
         self.op = op
         self.backwards = backwards
         self.house = str(op.forward.__module__).startswith("manual_backprop.")
-        self.kink_is_wrong = kinks == "reject" or self.house or _is_pytorchs(op.oracle)
+        self.kink_is_wrong = kinks == "reject" or self.house or is_pytorchs(op.oracle)
         self.diagnoses = Diagnoses(op)
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
         if not any(BATCH in axes(op, sample) for sample in op.samples):
