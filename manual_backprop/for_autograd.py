@@ -4,6 +4,7 @@ What a backward saves is what it asks for (`op.saves`), and no more.
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from inspect import Parameter, signature
 from typing import Any
 
@@ -118,6 +119,7 @@ def as_custom_op(name: str, op: Op, backward: Callable[..., Any] | None = None) 
     """
     _, save, gradients = _rule(op, backward)
 
+    @wraps(op.forward)
     def forward(*args: Any, **options: Any) -> Tensor:
         out: Tensor = op.forward(*map(_as_tuple, args), **options)
         return out

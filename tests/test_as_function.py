@@ -11,7 +11,16 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from manual_backprop import OPS, BadOp, Op, as_custom_op, as_function, rounding_budget
+from manual_backprop import (
+    OPS,
+    BadOp,
+    Op,
+    as_custom_op,
+    as_function,
+    rounding_budget,
+    verify_function,
+)
+from manual_backprop.judge.draw import ARTICLE
 from tests.compiled import drawn, of_leaves
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +29,11 @@ EVERY = [
     pytest.param(op, backward, id=backward.__name__) for op in OPS.values()
     for backward in op.backwards
 ]  # fmt: skip
-FIRST = [pytest.param(op, id=op.name) for op in OPS.values()]
+SHOWN = {"lin", "nll", "batch_norm", "scalar_net", "sigmoid_mlp"}  # every kind of argument
+CHECKED = [
+    pytest.param(op, id=name, marks=() if name in SHOWN else pytest.mark.slow)
+    for name, op in OPS.items()
+]
 SOME = [pytest.param(OPS[name], id=name) for name in ("lin", "cross_entropy", "sigmoid_mlp")]
 
 
@@ -64,7 +77,7 @@ def test_a_wrong_backward_does_not_pass():
         gradcheck(of_leaves(as_function(OPS["lin"], back_wrong), spec, options), leaves)
 
 
-@pytest.mark.parametrize("op", FIRST)
+@pytest.mark.parametrize("op", CHECKED)
 @pytest.mark.filterwarnings("ignore")  # it looks at .grad of what is no leaf
 def test_every_operator_passes_opcheck(op):
     leaves, spec, options, _ = drawn(op)
@@ -85,6 +98,17 @@ def test_an_operator_of_torch_library_passes_gradcheck_and_is_batched(op):
     assert gradcheck(function, leaves, fast_mode=True)
     rows = torch.vmap(function)(*many)
     assert torch.equal(rows[2], function(*leaves))
+
+
+@pytest.mark.parametrize("op", CHECKED)
+def test_the_judge_of_functions_has_nothing_to_say_against_it(op):
+    (name, sample, *_) = next(item for item in op.samples.items() if item[0] != ARTICLE)
+    for function in (as_function(op), registered(op, op.backwards[0])):
+        verdict = verify_function(
+            function, op.oracle or op.forward, samples={name: sample}, wrt=op.wrt,
+            dtypes=(torch.float64, torch.float16), seeds=(0,),
+        )  # fmt: skip
+        assert verdict.ok, verdict
 
 
 @pytest.mark.parametrize("op", SOME)

@@ -96,12 +96,20 @@ def outside(pytester, monkeypatch):
     return pytester
 
 
+def copy_example(pytester, change=lambda text: text):
+    for file in EXAMPLE.glob("*.py"):
+        text = change(file.read_text("utf-8"))
+        pytester.path.joinpath(file.name).write_text(text, encoding="utf-8")
+
+
 def test_what_is_right_passes_and_what_is_wrong_fails_with_its_cause(outside):
     outside.makepyfile(test_mine=MINE)
+    copy_example(outside)
+    xdist = "-p", "xdist", "-n", "1"  # one process is enough: what it says has to come through
 
-    done = outside.runpytest_subprocess(*PLUGIN, "--backward-dtype", "float64", "-rs")
+    done = outside.runpytest_subprocess(*PLUGIN, *xdist, "--backward-dtype", "float64", "-rs")
 
-    done.assert_outcomes(passed=6, failed=2, skipped=1)
+    done.assert_outcomes(passed=6 + 4, failed=2, skipped=1)
     done.stdout.fnmatch_lines_random(
         [
             "E*WrongGradient: square: 1 finding",
@@ -115,21 +123,18 @@ def test_what_is_right_passes_and_what_is_wrong_fails_with_its_cause(outside):
     done.stdout.no_fnmatch_line("*pytest_plugin.py:*WrongGradient*")
 
 
-def test_the_example_of_another_project_passes_in_two_processes(outside):
-    for file in EXAMPLE.glob("*.py"):
-        outside.path.joinpath(file.name).write_text(file.read_text("utf-8"), encoding="utf-8")
+@pytest.mark.slow
+def test_the_example_of_another_project_passes_in_two_processes_in_all_its_dtypes(outside):
+    copy_example(outside)
 
-    done = outside.runpytest_subprocess(
-        *PLUGIN, "-p", "xdist", "-n", "2", "--backward-dtype", "float64", "--backward-seed", "3"
-    )
+    done = outside.runpytest_subprocess(*PLUGIN, "-p", "xdist", "-n", "2", "--backward-seed", "3")
 
     done.assert_outcomes(passed=4)
 
 
+@pytest.mark.slow
 def test_the_example_fails_where_its_kernel_is_broken(outside):
-    for file in EXAMPLE.glob("*.py"):
-        text = file.read_text("utf-8").replace("a[1:].flip(0)", "a[:-1].flip(0)")
-        outside.path.joinpath(file.name).write_text(text, encoding="utf-8")
+    copy_example(outside, lambda text: text.replace("a[1:].flip(0)", "a[:-1].flip(0)"))
 
     done = outside.runpytest_subprocess(*PLUGIN, "--backward-dtype", "float64", "-k", "recurrence")
 

@@ -33,6 +33,7 @@ class Subject:
         forward, backward: the functions that its author wrote, whose lines an error names.
         function: the autograd.Function that it is, if it is one.
         operator: whether it is an operator of torch.library.
+        names: of the arguments, as an operator's schema has them.
     """
 
     call: Callable[..., Any]
@@ -41,6 +42,7 @@ class Subject:
     backward: Callable[..., Any]
     function: type[Function] | None = None
     operator: bool = False
+    names: tuple[str, ...] = ()
 
     @property
     def has_node(self) -> bool:
@@ -65,11 +67,16 @@ def subject(function: Any) -> Subject:
             f"verify_function: {function!r} is no function; give an autograd.Function, an operator "
             "of torch.library, or a function of tensors"
         )
-    if isinstance(function, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
-        return Subject(function, str(function), function, function, operator=True)
+    if isinstance(function, torch._ops.OpOverloadPacket):
+        function = getattr(function, function.overloads()[0])
+    written: Any = function
+    operator: Any = function
     if isinstance(function, CustomOpDef):
-        written = function._init_fn
-        return Subject(function, function._qualname, written, written, operator=True)
+        written, operator = function._init_fn, function._opoverload
+    if isinstance(operator, torch._ops.OpOverload):
+        names = tuple(argument.name for argument in operator._schema.arguments)
+        name = operator._schema.name
+        return Subject(function, name, written, written, operator=True, names=names)
     name = getattr(function, "__name__", type(function).__name__)
     return Subject(function, name, function, function)
 

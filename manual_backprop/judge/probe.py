@@ -35,7 +35,7 @@ def names_of(functions: tuple[Callable[..., Any], ...], count: int) -> tuple[str
         if more:
             names += [f"{more[0]}{i}" for i in range(count - len(names))]
         if len(names) >= count:
-            return tuple(f"{n}_" if n in RESERVED else n for n in names[:count])
+            return tuple(names[:count])
     return tuple(f"x{i}" for i in range(count))
 
 
@@ -47,7 +47,9 @@ def probed(pair: Pair, seed: int, wrt: tuple[str, ...] | None, note: Note) -> Pa
         Broken: the function cannot be judged for what it did; with the finding.
     """
     count = len(_drawn(pair, seed, Pair.values)[0])
-    pair = replace(pair, names=names_of((pair.subject.forward, pair.reference), count))
+    told = pair.subject.names[:count]
+    names = told or names_of((pair.subject.forward, pair.reference), count)
+    pair = replace(pair, names=tuple(f"{name}_" if name in RESERVED else name for name in names))
     arguments = _drawn(pair, seed)
     tensors = tuple(name for name, value in arguments.items() if is_tensors(value))
     floating = tuple(name for name in tensors if _is_floating(arguments[name]))
