@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from manual_backprop.check.load import Refused, load
-from manual_backprop.judge.draw import Rand
+from manual_backprop.judge.draw import floating
 from manual_backprop.judge.verdict import error_at
 from manual_backprop.op import BadOp, Op, check_backward
 from manual_backprop.registry import OPS
@@ -163,18 +163,8 @@ def _own_operator(
 
 def _floating(op: Op) -> tuple[str, ...]:
     """The arguments that the first sample draws as floating numbers: those that get a gradient."""
-    import torch
-
-    from manual_backprop.judge.draw import Variant, draw
-
     name = next(iter(op.samples))
     try:
-        inputs, _ = draw(op, Variant(name), Rand(0, torch.float64))
+        return floating(op)
     except Exception as error:
         raise Refused(f"sample {name!r} raised {error_at(error, op.samples[name])}") from error
-    floating = []
-    for argument, value in inputs.items():
-        tensors = value if isinstance(value, tuple) else (value,)
-        if all(isinstance(t, torch.Tensor) and t.is_floating_point() for t in tensors):
-            floating.append(argument)
-    return tuple(floating)

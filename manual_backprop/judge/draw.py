@@ -201,7 +201,10 @@ def floating(op: Op) -> tuple[str, ...]:
     return tuple(
         name
         for name, value in inputs.items()
-        if all(t.is_floating_point() for t in (value if isinstance(value, tuple) else (value,)))
+        if all(
+            isinstance(t, Tensor) and t.is_floating_point()
+            for t in (value if isinstance(value, tuple) else (value,))
+        )
     )
 
 
