@@ -1,6 +1,9 @@
 # Written by `python -m scripts.make_stub`.
+from manual_backprop.for_autograd import as_custom_op as as_custom_op
+from manual_backprop.for_autograd import as_function as as_function
 from manual_backprop.judge.budget import Budget as Budget
 from manual_backprop.judge.budget import rounding_budget as rounding_budget
+from manual_backprop.judge.function import verify_function as verify_function
 from manual_backprop.judge.verdict import Finding as Finding
 from manual_backprop.judge.verdict import Verdict as Verdict
 from manual_backprop.judge.verdict import WrongGradient as WrongGradient

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from manual_backprop import __version__
+from manual_backprop.check.command import check
 from manual_backprop.commands import DTYPES, Mistake, check_device
+from manual_backprop.exercise.command import exercise
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class _Group(click.Group):
         except OSError as error:
             if error.filename or isinstance(error, BrokenPipeError):
                 raise
-            from manual_backprop.report.as_table import nobody_reads
+            from manual_backprop.report.console import nobody_reads
 
             with suppress(OSError):
                 nobody_reads(sys.stdout)
@@ -118,6 +120,7 @@ def verify(
     from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
+    from manual_backprop.report.console import Report, nobody_reads
 
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
@@ -125,7 +128,7 @@ def verify(
     devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
-    console = as_table.Report(stderr=str(json_file) == "-", highlight=False)
+    console = Report(stderr=str(json_file) == "-", highlight=False)
     console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
     try:
         verdicts = _judged(chosen, devices, dtypes, seed, console)
@@ -136,7 +139,7 @@ def verify(
         try:
             as_json.write(json_file, verdicts, devices, dtypes, seed)
         except BrokenPipeError:
-            as_table.nobody_reads(sys.stdout)
+            nobody_reads(sys.stdout)
         except OSError as error:
             raise click.BadParameter(
                 f"cannot write {json_file}: {error.strerror}", param_hint="--json"
@@ -159,9 +162,10 @@ def explain(operator: str, *, verdict: bool) -> None:
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
     from manual_backprop.report import as_page, as_table
+    from manual_backprop.report.console import Report
 
     op, _ = _found(operator)
-    console = as_table.Report(highlight=False)
+    console = Report(highlight=False)
     as_page.show_page(console, op)
     if not verdict:
         return
@@ -179,7 +183,8 @@ def explain(operator: str, *, verdict: bool) -> None:
 def list_() -> None:
     """Name all operators, in the order in which one learns them."""
     from manual_backprop.op import BadOp
-    from manual_backprop.report import as_page, as_table
+    from manual_backprop.report import as_page
+    from manual_backprop.report.console import Report
 
     try:
         from manual_backprop.registry import learning_order
@@ -187,9 +192,11 @@ def list_() -> None:
         ordered = learning_order()
     except BadOp as error:
         raise Mistake(str(error)) from error
-    as_page.show_list(as_table.Report(highlight=False), ordered)
+    as_page.show_list(Report(highlight=False), ordered)
 
 
+main.add_command(check)
+main.add_command(exercise)
 main.add_command(train)
 
 

@@ -7,7 +7,11 @@ from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
 
-RESERVED = ("grad_out", "out", "needs")
+RESERVED = ("grad_out", "out", "needs", "steps")
+WORDS = {  # that others use for what is called grad_out and out here
+    "grad_out": ("g", "dy", "dout", "dz", "grad", "grad_output", "grad_y", "upstream", "grad_loss"),
+    "out": ("y", "output", "outputs", "result", "probs", "p"),
+}
 
 
 class BadOp(TypeError):  # noqa: N818 -- says what it is of
@@ -24,6 +28,9 @@ class Op:
     that order; a bare tensor where there is one. A backward that takes `needs`, a tuple of bools,
     returns None where `needs` is False and does no work for it. A backward whose name ends in an
     underscore gets a dense `grad_out` of its own, overwrites it with the gradient and returns it.
+    A backward that takes `steps` hands it the gradient of an intermediate of the forward by its
+    name, as in `grad_h = steps("h", grad_h)`, and goes on with what it gets back: the same tensor,
+    unless `manual-backprop check` looks on.
 
     Keyword-only parameters are options; they have the same default wherever they appear.
 
@@ -135,7 +142,7 @@ def _check_wrt(op: Op) -> None:
         if name not in op.arguments:
             raise BadOp(
                 f"{op.name}: wrt names {name!r}, which is no argument of {op.name}"
-                f"({', '.join(op.arguments)}){_did_you_mean(str(name), op.arguments)}"
+                f"({', '.join(op.arguments)}){_did_you_mean([str(name)], op.arguments)}"
             )
 
 
@@ -163,24 +170,25 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
     if "ctx" in _parameters(backward) or hasattr(backward, "save_for_backward"):
         raise BadOp(
             f"{op.name}: {getattr(backward, '__qualname__', backward)} belongs to a "
-            "torch.autograd.Function; judge its body: a function of your own that takes what "
-            "forward saved in ctx by name, and grad_out, and returns the gradients of wrt"
+            "torch.autograd.Function; give the class to verify_function, or judge its body: a "
+            "function of your own that takes what forward saved in ctx by name, and grad_out, and "
+            "returns the gradients of wrt"
         )
     if not callable(backward) or not hasattr(backward, "__name__"):
         raise BadOp(f"{op.name}: {backward!r} in backwards is not a function with a name")
     name = backward.__name__
     _readable(backward, op.name)
     known = (*op.arguments, *op.options, *RESERVED)
-    for parameter in signature(backward).parameters.values():
-        if parameter.name not in known or parameter.kind in (
-            Parameter.VAR_POSITIONAL,
-            Parameter.VAR_KEYWORD,
-        ):
-            shown = str(parameter).split(":")[0].split("=")[0]
-            raise BadOp(
-                f"{op.name}: {name} asks for {shown!r}; it can ask for "
-                f"{', '.join(known)}{_did_you_mean(parameter.name, known)}"
-            )
+    many = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    strange = [
+        p for p in signature(backward).parameters.values() if p.name not in known or p.kind in many
+    ]
+    if strange:
+        shown = (repr(str(p).split(":")[0].split("=")[0]) for p in strange)
+        raise BadOp(
+            f"{op.name}: {name} asks for {' and '.join(shown)}; it can ask for "
+            f"{', '.join(known)}{_did_you_mean([p.name for p in strange], known)}"
+        )
     for option, default in _options(backward).items():
         if option in op.options and repr(default) != repr(op.options[option]):
             raise BadOp(
@@ -226,6 +234,15 @@ def _readable(function: Callable[..., Any], owner: str) -> None:
         ) from error
 
 
-def _did_you_mean(name: str, known: tuple[str, ...]) -> str:
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f". Did you mean {close[0]!r}?" if close else ""
+def _did_you_mean(names: list[str], known: tuple[str, ...]) -> str:
+    close = [repr(found) for name in names if (found := _meant(name, known))]
+    return f". Did you mean {' and '.join(close)}?" if close else ""
+
+
+def _meant(name: str, known: tuple[str, ...]) -> str | None:
+    """The known name that a strange one stands for: another word, nearly it, or its beginning."""
+    for word, others in WORDS.items():
+        if name in others and word in known:
+            return word
+    begin = [other for other in known if name.startswith(other) or other.startswith(name)]
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.5) or begin), None)

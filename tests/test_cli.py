@@ -18,7 +18,8 @@ from manual_backprop.judge.verify import DTYPES as JUDGED_DTYPES
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import schema
-from manual_backprop.report.as_table import Report, progress_bar, show
+from manual_backprop.report.as_table import progress_bar, show
+from manual_backprop.report.console import Report
 
 
 @pytest.fixture

@@ -192,5 +192,7 @@ class Square(torch.autograd.Function):
 
 @pytest.mark.parametrize("backward", [Square, Square.backward], ids=["class", "method"])
 def test_a_function_of_autograd_is_answered_with_what_to_write(backward):
-    with pytest.raises(BadOp, match=r"belongs to a torch\.autograd\.Function; judge its body"):
+    with pytest.raises(
+        BadOp, match=r"belongs to a torch\.autograd\.Function; give the class to verify_function"
+    ):
         op(backwards=(backward,))

@@ -34,3 +34,16 @@ def test_needs_is_tried_in_every_subset():
 
     for wrong in (back_lin_lazy, back_lin_busy, back_lin_other):
         assert not verify(OP, wrong, dtypes=[torch.float64], parts=["promises"]).ok
+
+
+def test_a_backward_that_needs_numbers_to_know_shapes_gets_a_note():
+    from manual_backprop.ops.relu import OP
+
+    def back_relu_branching(x, grad_out):
+        return (x > 0) * grad_out if bool((x > 0).any()) else 0 * grad_out
+
+    chosen = {"dtypes": torch.float64, "seeds": (0,), "samples": ["rows"]}
+    verdict = verify(OP, back_relu_branching, parts=["meta"], **chosen)
+    assert verdict.ok
+    assert "device" in {note.code for note in verdict.notes}
+    assert not verify(OP, parts=["meta"], **chosen).notes

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from manual_backprop import rounding_budget
+from manual_backprop import rounding_budget, verify_function
 from manual_backprop.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def test_the_operator_shown_whole_is_the_file():
 
 
 def test_the_six_lines_print_what_stands_below_them():
-    _, _, function, judging, _ = blocks("python")
+    _, _, function, judging, *_ = blocks("python")
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(function + judging, "README.md", "exec"), {})
@@ -62,9 +62,11 @@ def test_the_six_lines_print_what_stands_below_them():
 
 
 def test_the_function_of_autograd_shown_is_right():
-    _, _, function, judging, swish = blocks("python")
+    _, _, function, judging, swish, test = blocks("python")
+    names = {}
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile(function + judging + swish, "README.md", "exec"), {})
+        exec(compile(function + judging + swish + test, "README.md", "exec"), names)
+    names["test_swish"](lambda *given, **named: verify_function(*given, **named).raise_if_wrong())
 
 
 @pytest.mark.parametrize("block", [1, 3])
@@ -77,6 +79,14 @@ def test_the_table_shown_has_the_rows_that_the_command_prints(block):
         return [re.sub(r"[-+0-9.e,]+", "0", line).split() for line in lines if line.strip()]
 
     assert words(shown[2:]) == words(printed[1:])
+
+
+def test_the_page_of_a_learners_file_is_what_check_prints(learner, monkeypatch):
+    (code,) = blocks("py")
+    _, *shown = blocks("console")[0].splitlines()
+    monkeypatch.chdir(learner.folder)
+    printed = learner.page(learner.check(code), Path("mine.py"))
+    assert [line.split(":")[0] for line in shown] == [line.split(":")[0] for line in printed]
 
 
 def test_the_two_commands_stand_at_the_top():

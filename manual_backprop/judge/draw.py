@@ -191,6 +191,23 @@ def draw(
     return inputs, options
 
 
+def floating(op: Op) -> tuple[str, ...]:
+    """The arguments that the first sample draws as floating numbers: those that can get a gradient.
+
+    Raises:
+        Exception: as `draw`.
+    """
+    inputs, _ = draw(op, Variant(next(iter(op.samples))), Rand(0, torch.float64))
+    return tuple(
+        name
+        for name, value in inputs.items()
+        if all(
+            isinstance(t, Tensor) and t.is_floating_point()
+            for t in (value if isinstance(value, tuple) else (value,))
+        )
+    )
+
+
 def _ignored(value: Tensor, ignored: int, step: int) -> Tensor:
     """Of a tensor of indices, each `step`-th along the first axis replaced."""
     if value.is_floating_point() or value.dtype is torch.bool or not value.dim():

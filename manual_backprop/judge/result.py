@@ -86,7 +86,7 @@ def _like(
     trial: "Trial", label: str, value: Any, truth: Tensor, results: Sequence[Any] = ()
 ) -> None:
     if not isinstance(value, Tensor):
-        what = "None" if value is None else f"a {type(value).__name__}"
+        what = "None" if value is None else f"of type {type(value).__name__}"
         remedy = "; return the tensor itself" if isinstance(value, tuple) else ""
         raise Broken(trial.finding("not-a-tensor", f"is {what}, not a tensor{remedy}", label))
     if value.shape != truth.shape:

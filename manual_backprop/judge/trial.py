@@ -80,6 +80,8 @@ class Trial:
         return self._called({**arguments, "grad_out": grad_out})
 
     def _called(self, arguments: dict[str, Any]) -> Any:
+        if "steps" not in self.point.op.options:
+            arguments = {"steps": passed_on, **arguments}
         try:
             with torch.no_grad():
                 return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
@@ -201,6 +203,11 @@ class Trial:
                     )
 
 
+def passed_on(name: str, gradient: Any) -> Any:  # noqa: ARG001
+    """The `steps` of a backward that nobody watches: the gradient as it is, of any shape."""
+    return gradient
+
+
 def forward_out(point: Point, given: dict[str, Any]) -> Any:
     """The operator's own forward on tensors that lie ready, of the point's shapes.
 
@@ -209,3 +216,11 @@ def forward_out(point: Point, given: dict[str, Any]) -> Any:
     """
     with torch.no_grad():
         return point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
+
+
+def finite_or_true(out: Tensor, here: Point) -> Tensor:
+    """An output, with the truth where PyTorch's own overflows in this dtype too."""
+    if out.isfinite().all():
+        return out
+    native = here.reference(here.grad_out, here.dtype)[0]
+    return torch.where(native.isfinite(), out.cpu().double(), here.out.truth)

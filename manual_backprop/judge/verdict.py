@@ -9,59 +9,40 @@ from typing import Any
 
 import torch
 
-CODES = frozenset(
-    {
-        "arity",
-        "not-a-tensor",
-        "shape",
-        "not-reduced",
-        "transposed",
-        "dtype",
-        "device",
-        "nan",
-        "zero",
-        "mutates",
-        "aliases",
-        "stateful",
-        "not-repeatable",
-        "ignores-grad-out",
-        "not-linear",
-        "layout",
-        "swapped",
-        "sign",
-        "factor",
-        "sum-for-mean",
-        "mean-for-sum",
-        "missing-factor",
-        "extra-factor",
-        "missing-term",
-        "extra-term",
-        "missing-branch",
-        "wrong-argument",
-        "overwritten",
-        "convention",
-        "wrong-variable",
-        "wrong-axis",
-        "flipped",
-        "mask",
-        "subset",
-        "broadcast-loss",
-        "stale-weights",
-        "kink",
-        "unstable",
-        "precision",
-        "forward",
-        "witnesses",
-        "raises",
-        "timeout",
-        "not-exercised",
-        "unknown",
-    }
-)
+from manual_backprop.judge.codes import CODES
 
 
 class WrongGradient(AssertionError):  # noqa: N818 -- read as a sentence in a test report
     """A backward that is wrong; the message is the verdict."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What is wrong with a backward, proven.
+
+    Attributes:
+        code: of CODES.
+        gradients: those that it explains, as in ("grad_w",).
+        what: a sentence.
+        evidence: with the numbers that prove it.
+        where: the line of the forward whose derivative it is, as in "ops.py:12: h = x @ w".
+        also: other ways to say the same, each a code and a sentence.
+    """
+
+    code: str
+    gradients: tuple[str, ...]
+    what: str
+    evidence: str = ""
+    where: str = ""
+    also: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        proof = f" ({self.evidence})" if self.evidence else ""
+        lines = [f"{', '.join(self.gradients)}: {self.what}{proof}"]
+        lines += [f"  in the forward: {self.where}"] if self.where else []
+        lines.append(f"  {CODES[self.code].advice}")
+        lines += [f"  or, which is the same: {other}" for other in self.also]
+        return "\n    ".join(lines)
 
 
 @dataclass(frozen=True)
@@ -76,6 +57,7 @@ class Finding:
         got, expected, error, allowed: at the worst entry, where numbers were compared.
         sample, dtype, device, layout: where it was seen. Samples that the judge made itself from
             the operator's carry what was changed, as in "rows (k = 4099)".
+        cause: what was found to be the mistake, if anything.
     """
 
     backward: str
@@ -90,6 +72,7 @@ class Finding:
     dtype: str = ""
     device: str = ""
     layout: str = ""
+    cause: Cause | None = None
 
     def __post_init__(self) -> None:
         assert self.code in CODES, self.code
@@ -97,7 +80,8 @@ class Finding:
     def __str__(self) -> str:
         where = ", ".join(filter(None, (self.sample, self.dtype, self.device, self.layout)))
         what = f"{self.backward}: {self.gradient}" if self.gradient else self.backward
-        return f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
+        said = f"{what}: {self.message} [{'; '.join(filter(None, (self.code, where)))}]"
+        return f"{said}\n    {self.cause}" if self.cause else said
 
 
 class Broken(Exception):  # noqa: N818 -- carries a finding out of a call

@@ -18,7 +18,7 @@ from manual_backprop.op import BadOp, Op, check_backward
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SEEDS = (0, 1)
-PARTS = ("forward", "slopes", "values", "promises", "made")
+PARTS = ("forward", "slopes", "values", "promises", "meta", "made")
 
 
 def verify(
@@ -52,7 +52,8 @@ def verify(
             the oracle refuses accuses nobody: a note says that nothing was judged there.
         layouts: of LAYOUTS, how the tensors lie in memory.
         parts: of PARTS: the forward against the oracle; slopes against autograd; values in every
-            layout; promises; values on inputs that the judge makes itself.
+            layout; promises; shapes on meta tensors, which have no numbers; values on inputs that
+            the judge makes itself.
         progress: called after each backward x sample x dtype x device.
 
     Raises:

@@ -8,30 +8,23 @@ import torch
 import torch.nn.functional as F
 
 from manual_backprop.judge import promises
+from manual_backprop.judge.diagnose import Diagnoses
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
 from manual_backprop.judge.repeats import UNLIKE, alike, repeatable
 from manual_backprop.judge.result import flat_named
-from manual_backprop.judge.trial import Backward, Trial, forward_out
+from manual_backprop.judge.trial import Backward, Trial, finite_or_true, forward_out
 from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name, error_at
 from manual_backprop.judge.witnesses import disagreement
 from manual_backprop.op import BadOp, Op
 
 
-def _is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
+def is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
     """Whether it is PyTorch's function itself and not a composition of several."""
     name = getattr(oracle, "__name__", "")
     return oracle is not None and oracle in (getattr(torch, name, None), getattr(F, name, None))
-
-
-def _where_pytorchs_is_finite(out: torch.Tensor, here: Point) -> torch.Tensor:
-    """The output, with the truth where PyTorch's own overflows in this dtype too."""
-    if out.isfinite().all():
-        return out
-    native = here.reference(here.grad_out, here.dtype)[0]
-    return torch.where(native.isfinite(), out.cpu().double(), here.out.truth)
 
 
 class Walk:
@@ -41,7 +34,8 @@ class Walk:
         self.op = op
         self.backwards = backwards
         self.house = str(op.forward.__module__).startswith("manual_backprop.")
-        self.kink_is_wrong = kinks == "reject" or self.house or _is_pytorchs(op.oracle)
+        self.kink_is_wrong = kinks == "reject" or self.house or is_pytorchs(op.oracle)
+        self.diagnoses = Diagnoses(op)
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
         if not any(BATCH in axes(op, sample) for sample in op.samples):
             self.verdict.notes.append(
@@ -92,7 +86,8 @@ class Walk:
                 try:
                     self._backward(backward, points, device, layouts, parts)
                 except Broken as broken:
-                    self.verdict.findings.append(broken.finding)
+                    found = self.diagnoses.named(backward, broken.finding, own.sample)
+                    self.verdict.findings.append(found)
                 progress()
         except Unjudgeable as error:
             if own.own or self.op.oracle is None:
@@ -143,7 +138,7 @@ class Walk:
             )
         elif any(memory(value) != before[name] for name, value in flat_named(given)):
             self._fault("mutates", "the forward writes to what it is given; work on a copy", *where)
-        elif (ratio := here.out.ratio(_where_pytorchs_is_finite(out, here))) > 1:
+        elif (ratio := here.out.ratio(finite_or_true(out, here))) > 1:
             self._fault(
                 "forward",
                 f"the forward is off from the oracle by {ratio:.3g} times what rounding explains; "
@@ -222,7 +217,9 @@ class Walk:
                         raise Broken(finding)
                     self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
-            if device == "cpu" and not trial.in_place:
+        if "meta" in parts and device == "cpu":
+            trial = Trial(backward, first, device, "contiguous")
+            if not trial.in_place:
                 self._note(*promises.shapes_on_meta(trial))
         if "made" in parts:
             for here in self._made(first):
@@ -284,9 +281,12 @@ class Walk:
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
         variant = trial.point.variant
-        if finding.code != "unknown" or {variant.numbers, variant.grad_out} != {"normal"}:
+        if finding.code not in ("unknown", "layout"):
             return finding
-        explanations = chain(repeatable(trial, trial), promises.homogeneous(trial))
+        linear = finding.code == "unknown" and {variant.numbers, variant.grad_out} == {"normal"}
+        explanations = chain(
+            repeatable(trial, trial), promises.homogeneous(trial) if linear else ()
+        )
         return next((e for e in explanations if e.code != "not-repeatable"), finding)
 
     def _note(self, *notes: Finding) -> None:

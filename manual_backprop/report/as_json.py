@@ -49,9 +49,9 @@ def report(
                     for dtype in dtypes
                     if (tally := verdict.tallies.get((name, dtype)))
                 },
-                "findings": [_finding(finding) for finding in verdict.of(name)],
+                "findings": [finding_fields(finding) for finding in verdict.of(name)],
                 "notes": [
-                    _finding(note)
+                    finding_fields(note)
                     for note in verdict.notes
                     if note.backward in (name, verdict.operator)
                 ],
@@ -85,9 +85,11 @@ def write(
     os.replace(partial.name, file)
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_fields(finding: Finding) -> dict[str, Any]:
     """Without fields that say nothing; JSON has no infinity, so those numbers are strings."""
     fields = {name: value for name, value in vars(finding).items() if value not in (None, "")}
+    if finding.cause is not None:
+        fields["cause"] = {name: value for name, value in vars(finding.cause).items() if value}
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in fields.items()

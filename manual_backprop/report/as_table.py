@@ -1,9 +1,7 @@
 """A verdict as a table in the terminal."""
 
-import os
 from collections.abc import Sequence
 from textwrap import fill
-from typing import IO
 
 import torch
 from rich.box import SIMPLE_HEAD
@@ -25,27 +23,6 @@ ABOVE_1 = (
     " Above 1: at that entry rounding leaves no right digit in this dtype, so only larger errors "
     "would show."
 )
-
-
-class Report(Console):
-    """A console for which a pipe that is closed early, as by `head`, is no failure.
-
-    Whoever read it has seen enough; the exit status still tells what was found.
-    """
-
-    def on_broken_pipe(self) -> None:
-        """Go on in silence; rich calls this since 13.8."""
-        self.quiet = True
-        nobody_reads(self.file)
-
-
-def nobody_reads(stream: IO[str]) -> None:
-    """Send the rest nowhere, with what Python still writes when it ends.
-
-    Raises:
-        OSError: the stream is no file of the system's.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def progress_bar(console: Console, time: ProgressColumn) -> Progress:

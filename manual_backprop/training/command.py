@@ -254,7 +254,8 @@ def _train(
     """All epochs that are left, each with its row; with a progress bar where somebody watches."""
     from rich.progress import TimeRemainingColumn
 
-    from manual_backprop.report.as_table import Report, progress_bar
+    from manual_backprop.report.as_table import progress_bar
+    from manual_backprop.report.console import Report
     from manual_backprop.training import rows
 
     console = Report(highlight=False)

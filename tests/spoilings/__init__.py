@@ -42,9 +42,9 @@ from tests.spoilings.state import (
 # Each with the codes that name it rightly; a spoiling of values may also be seen as another.
 VALUES = {"unknown", "layout"}
 ALWAYS = {
-    sign: VALUES,
-    factor: VALUES,
-    a_little_too_large: VALUES,
+    sign: {"sign"},
+    factor: {"factor"},
+    a_little_too_large: {"factor"},
     unreduced: {"not-reduced"},
     keepdim: {"shape", "not-reduced"},
     wrong_dtype: {"dtype"},
@@ -56,7 +56,7 @@ ALWAYS = {
     clipped: {"not-linear"} | VALUES,
     thresholded: {"not-linear"} | VALUES,
     normalised: {"not-linear", "zero", "ignores-grad-out"} | VALUES,
-    ignored: {"ignores-grad-out"} | VALUES,
+    ignored: {"ignores-grad-out", "zero"} | VALUES,
     returns_the_last_result: {"stateful", "not-linear"} | VALUES,
     accumulates: {"stateful", "not-linear"} | VALUES,
 }

@@ -1,0 +1,183 @@
+"""`manual-backprop check`: runs the judge on a learner's file and says what it found.
+
+This module imports no torch.
+"""
+
+import json
+import time
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from manual_backprop.check.process import judge
+from manual_backprop.commands import Mistake
+
+SCHEMA = "manual-backprop/check"
+VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
+HOME = Path(__file__).parents[1]
+HINTS = 4
+
+
+class Target(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """FILE.py or FILE.py::FUNCTION, where there is such a file."""
+
+    name = "target"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Path, str | None]:
+        """The file, and the function if one is named."""
+        name, _, function = str(value).partition("::")
+        file = Path(name)
+        if file.is_dir():
+            self.fail(f"{name} is a folder; name a file in it, as in {file / 'lin.py'}", param, ctx)
+        if file.suffix != ".py":
+            self.fail(f"{name} is no Python file; its name must end in .py", param, ctx)
+        if not file.is_file():
+            here = [other.name for other in file.parent.glob("*.py")]
+            close = get_close_matches(file.name, here, n=1, cutoff=0.6)
+            hint = f"; did you mean {file.parent / close[0]}?" if close else ""
+            self.fail(f"there is no file {name}{hint}", param, ctx)
+        return file, function or None
+
+
+class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An operator of the house; its name is that of its file, so that knowing it needs no torch."""
+
+    name = "operator"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The operator's name."""
+        names = sorted(
+            file.stem
+            for folder in ("ops", "networks")
+            for file in (HOME / folder).glob("[a-z]*.py")
+        )
+        if value in names:
+            return str(value)
+        close = get_close_matches(str(value), names, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else "see `manual-backprop list`"
+        return self.fail(f"no operator {value!r}; {hint}", param, ctx)
+
+
+@click.command()
+@click.argument("target", metavar="FILE.py[::FUNCTION]", type=Target())
+@click.option(
+    "--of", type=Operator(), metavar="OPERATOR", help="Hold it to this operator, whatever its name."
+)
+@click.option(
+    "--hints",
+    type=click.IntRange(1, HINTS),
+    default=3,
+    show_default=True,
+    help="How much to tell: 1 where it is wrong, 2 what kind of mistake it is, 3 the cause and "
+    "its proof, 4 the derivation as well.",
+)
+@click.option("--solution", is_flag=True, help="Show the house's own backward at the end.")
+@click.option(
+    "--thorough",
+    is_flag=True,
+    help="Judge in four dtypes, on all samples and memory layouts, and let everything count.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Stop the file's import, and the judging of a function, after so long.",
+)
+@click.option("--watch", is_flag=True, help="Check again at every save, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON and nothing else.")
+def check(
+    target: tuple[Path, str | None],
+    of: str | None,
+    hints: int,
+    timeout: float,
+    *,
+    solution: bool,
+    thorough: bool,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """Judge the backwards in your own file, and say what is wrong with them.
+
+    A function back_lin is held to the operator lin. A file with its own OP = Op(...), or with a
+    forward f, a backward back_f and a dict of samples, is judged as it stands.
+
+    The file runs in a process of its own: it may loop, crash or call exit().
+
+    Exit status: 0 all right, 1 a function is wrong or does not come to its end, 2 a mistake in the
+    command or the file.
+    """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs; give one of them")
+    file, function = target
+    request = {
+        "file": str(file.resolve()), "function": function, "of": of, "thorough": thorough,
+        "solution": solution,
+    }  # fmt: skip
+    while True:
+        seen = _stamp(file)
+        answer = _judged(request, timeout)
+        if as_json:
+            click.echo(json.dumps(record(answer, file), indent=2, allow_nan=False))
+        else:
+            from manual_backprop.check.show import show
+
+            if watch:
+                click.clear()
+            show(answer, file, hints=hints, solution=solution)
+        if not watch:
+            raise SystemExit(status(answer))
+        click.secho(f"\nwatching {file}; Ctrl-C ends", dim=True)
+        try:
+            while _stamp(file) == seen:
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            click.echo()
+            raise SystemExit(status(answer)) from None
+
+
+def _judged(request: dict[str, Any], timeout: float) -> dict[str, Any]:
+    try:
+        return judge([request], timeout)[0]
+    except KeyboardInterrupt:
+        raise Mistake("stopped by Ctrl-C before it was judged") from None
+
+
+def record(answer: dict[str, Any], file: Path) -> dict[str, Any]:
+    """What was found in the form that `check.schema.json` beside this file describes."""
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "file": str(file),
+        "ok": status(answer) == 0,
+        "refused": answer.get("refused", ""),
+        "skipped": answer.get("skipped", []),
+        "functions": answer.get("functions", []),
+        "printed": answer["printed"],
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of what `--json` prints."""
+    text = files("manual_backprop.check").joinpath("check.schema.json").read_text("utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def status(answer: dict[str, Any]) -> int:
+    """0 where every function is right, 1 where one is wrong, 2 where nothing could be judged."""
+    if "refused" in answer:
+        return 2
+    return 0 if all(function["ok"] for function in answer["functions"]) else 1
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        return file.stat().st_mtime_ns, file.stat().st_size
+    except OSError:  # between two writes of an editor
+        return 0, 0

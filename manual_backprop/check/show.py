@@ -1,0 +1,238 @@
+"""What a check found, for the terminal; imports no torch."""
+
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+
+from manual_backprop.report.console import Report
+
+LABEL = 10  # columns of the words at the left
+WIDEST = 100  # columns; longer lines are hard to read
+NOTES = {
+    "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
+    "arguments in the file, it is checked too",
+}
+MORE = {1: "what kind of mistake it is", 2: "the cause and its proof", 3: "the derivation"}
+
+
+def show(
+    answer: dict[str, Any],
+    file: Path,
+    *,
+    hints: int = 3,
+    solution: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Print what a check found.
+
+    Args:
+        answer: as `process.judge` returns it.
+        file: as the learner named it.
+        hints: how much to tell, 1 to 4.
+        solution: show the house's own backward as well, where there is one.
+        console: where to; standard output by default.
+    """
+    page = _Page(console or Report(highlight=False))
+    if answer["printed"]:
+        page.line(f"{file.name} printed in its first call:" if "functions" in answer else
+                  f"{file.name} printed:", "dim")  # fmt: skip
+        for line in answer["printed"].splitlines():
+            page.line(f"  {line}".rstrip(), "dim")
+        page.line()
+    if "refused" in answer:
+        page.say("cannot", "bold red", answer["refused"])
+        return
+    for number, record in enumerate(answer["functions"]):
+        if number:
+            page.line()
+        _function(page, record, file, hints, solution=solution)
+    for sentence in answer["skipped"]:
+        page.line()
+        page.say("skipped", "bold yellow", sentence)
+
+
+def _function(
+    page: "_Page", record: dict[str, Any], file: Path, hints: int, *, solution: bool
+) -> None:
+    where = f"{file}:{record['line']}" if record["line"] else str(file)
+    page.title(record["function"], f" in {where}")
+    about = f": {record['formula']}" if record["formula"] else ""
+    page.line(f"held to {record['operator']}{about}")
+    if record["sample"]:
+        page.line(f"tried on {sizes(record['samples'][record['sample']])}")
+    page.line()
+    if record["steps"]:
+        page.line("step by step, each with the right gradient before it:")
+        page.table(record["steps"] + record["gradients"])
+        page.line()
+    elif record["gradients"]:
+        page.table(record["gradients"])
+        page.line()
+    if record["ok"]:
+        page.say("right", "bold green", f"in {record['cases']:,} cases")
+    elif record["findings"]:
+        _finding(page, record, hints)
+    else:
+        page.say("wrong", "bold red", "a step, although every gradient is right")
+        page.say("step", "bold", _first_wrong(record))
+    for limit in record["limits"]:
+        page.say("but", "bold yellow", f"not {_where(record, limit)}: {_brief(limit)}")
+    if record["limits"]:
+        page.say("", "", "That is more than was asked for; with --thorough it counts.")
+    for note in record["notes"] if record["ok"] else ():
+        page.say("note", "yellow", NOTES.get(note["code"], _said(note)))
+    if not record["ok"] and hints == 4 and record["derivation"]:
+        page.line()
+        page.line("Derivation", "bold")
+        for line in record["derivation"].splitlines():
+            page.line(line)
+    if solution and record["solution"]:
+        page.line()
+        page.line("The backward of the house", "bold")
+        page.code(record["solution"])
+    elif solution:
+        page.say("solution", "dim", "there is none: this is an operator of your own")
+
+
+def _finding(page: "_Page", record: dict[str, Any], hints: int) -> None:
+    """The most telling finding at length, the others in a line each."""
+    finding, *others = record["findings"]
+    if finding["code"] == "unwritten":
+        page.say("not yet", "bold yellow", f"{record['function']} is not written: "
+                 f"{finding['message']}. {finding['advice']}")  # fmt: skip
+        return
+    cause = finding.get("cause")
+    gradient = ", ".join(cause["gradients"]) if cause else finding.get("gradient", "")
+    step = _first_wrong(record)
+    if hints == 1:
+        page.say("wrong", "bold red", step or gradient or "the call")
+    else:
+        page.say("wrong", "bold red", f"{finding['code']}: {finding['meaning']}")
+    if hints >= 2:
+        page.say("step", "bold", step)
+    if hints >= 3:
+        if cause:
+            page.say("cause", "bold", f"{gradient}: {cause['what']}")
+            page.say("proof", "bold", cause.get("evidence", ""))
+            page.say("forward", "bold", "" if step else cause.get("where", ""))
+            for other in cause.get("also", ()):
+                page.say("or", "dim", other)
+        else:
+            where = _where(record, finding)
+            page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
+        page.say("try", "bold cyan", finding["advice"])
+        for other in others:
+            page.say("also", "dim", f"{other['code']}, {_where(record, other)}: {_brief(other)}")
+    if record["gradients"] and (hints < 3 or (hints == 3 and record["derivation"])):
+        page.say("more", "dim", f"--hints {hints + 1} tells {MORE[hints]}")
+
+
+def _said(finding: dict[str, Any]) -> str:
+    gradient = finding.get("gradient")
+    message = str(finding["message"])
+    between = " " if message.startswith(("is ", "has ", "lies ", "shares ")) else ": "
+    return f"{gradient}{between}{message}" if gradient else message
+
+
+def _first_wrong(record: dict[str, Any]) -> str:
+    """Between which two steps to look; empty where no step is wrong."""
+    before = "grad_out"
+    for step in record["steps"]:
+        if not step["right"]:
+            return f"{step['name']} is wrong, and {before} right: look between the two"
+        before = step["name"]
+    return ""
+
+
+def _brief(finding: dict[str, Any]) -> str:
+    if cause := finding.get("cause"):
+        return f"{', '.join(cause['gradients'])}: {cause['what']}"
+    return _said(finding).partition(": off by")[0]
+
+
+def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:
+    """Where it was seen, as far as that says something."""
+    sample = finding.get("sample", "")
+    own, _, change = sample.partition(" (")
+    said = []
+    if sample and sample != record["sample"]:
+        inputs = f", {sizes(record['samples'][own])}" if own in record["samples"] else ""
+        changed = f" with {change.rstrip(')')}" if change else inputs
+        said.append(f"on sample {own}{changed}")
+    if finding.get("dtype", "float64") != "float64":
+        said.append(f"in {finding['dtype']}")
+    if finding.get("layout", "contiguous") != "contiguous":
+        said.append(f"with tensors that lie {finding['layout']} in memory")
+    return " ".join(said)
+
+
+def sizes(sample: dict[str, Any]) -> str:
+    """As in "x (11, 7), w (7, 5), reduction = sum"."""
+    shapes = [f"{name} {_shape(shape)}" for name, shape in sample["shapes"].items()]
+    return ", ".join(shapes + [f"{name} = {value}" for name, value in sample["options"].items()])
+
+
+def _shape(shape: list[Any]) -> str:
+    if shape and isinstance(shape[0], list):
+        return " ".join(map(_shape, shape))
+    return f"({', '.join(map(str, shape))})"
+
+
+class _Page:
+    """Lines broken between words, as wide as the terminal and 80 columns in a pipe."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.width = min(console.width, WIDEST) if console.is_terminal else 80
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self.console.print(Text(text, style), soft_wrap=True)
+
+    def title(self, name: str, rest: str) -> None:
+        self.console.print(Text(name, "bold").append(rest, "not bold"), soft_wrap=True)
+
+    def say(self, label: str, style: str, text: str) -> None:
+        """A word at the left and a text beside it; nothing where there is no text."""
+        for number, line in enumerate(
+            wrap(text, self.width - LABEL, break_long_words=False, break_on_hyphens=False)
+        ):
+            begin = Text(f"{'' if number else label:<{LABEL}}", style)
+            self.console.print(begin.append(line, "not bold default"), soft_wrap=True)
+
+    def table(self, reports: list[dict[str, Any]]) -> None:
+        wide = max(len(report["name"]) for report in reports)
+        for report in reports:
+            right = report["right"]
+            row = Text(f"  {report['name']:<{wide}}  ")
+            row.append("right" if right else "wrong", "green" if right else "red")
+            if not right:
+                row.append(f"  {_extent(report)}")
+            self.console.print(row, soft_wrap=True)
+            entries = [report[which] for which in ("first", "worst") if which in report]
+            for entry in entries if entries[:1] != entries[1:] else entries[:1]:
+                at = str(entry["index"]) if entry["index"] else "it"
+                got, expected = (_number(entry[key]) for key in ("got", "expected"))
+                self.line(f"  {'':<{wide}}         {at} is {got}, should be {expected}")
+
+    def code(self, source: str) -> None:
+        syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+        for line in syntax.highlight(source).split("\n"):
+            line.rstrip()
+            self.console.print(line, soft_wrap=True)
+
+
+def _extent(report: dict[str, Any]) -> str:
+    if "said" in report:
+        return str(report["said"])
+    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
+    if report["entries"] == 1:
+        return "the number"
+    return f"{some} {report['entries']} entries, shape {_shape(report['shape'])}"
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.9g}"

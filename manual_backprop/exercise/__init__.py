@@ -1,0 +1,1 @@
+"""Exercises: an operator's file without its backward."""

@@ -1,0 +1,95 @@
+"""Names the mistake: which one fault in the backward gives exactly the wrong gradient that came.
+
+A cause is named only if it gives every wrong gradient that it touches to rounding, leaves the right
+ones right, and does so for several draws at several sizes. Otherwise nothing is named.
+"""
+
+from dataclasses import replace
+
+from manual_backprop.judge.diagnose.at_leaf import at_the_argument
+from manual_backprop.judge.diagnose.case import Case, Reading, cases
+from manual_backprop.judge.diagnose.forwards import of_another_forward
+from manual_backprop.judge.diagnose.places import where_it_is_wrong
+from manual_backprop.judge.diagnose.repeated import repeated
+from manual_backprop.judge.diagnose.replay import replayed
+from manual_backprop.judge.diagnose.tensors import as_they_are
+from manual_backprop.judge.trial import Backward
+from manual_backprop.judge.verdict import Cause, Finding
+from manual_backprop.op import Op
+
+LOOKS = (as_they_are, replayed, at_the_argument, repeated, of_another_forward, where_it_is_wrong)
+ENOUGH = 3  # cases
+
+
+def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
+    """The causes of a backward's wrong values, one for each group of gradients; none if unknown.
+
+    Args:
+        op: the operator.
+        backward: a function that returns gradients of the right number, shapes and dtypes.
+        sample: on which of the operator's samples to look.
+    """
+    seen = list(cases(op, backward, sample))
+    seen = [case for case in seen if case.wrong == seen[0].wrong][:ENOUGH]
+    if len(seen) < 2 or not seen[0].wrong:
+        return ()
+    found: list[Reading] = []
+    for look in LOOKS:
+        found += look(seen)
+        if chosen := _covering(found, seen[0]):
+            return chosen
+    return _covering(found, seen[0], parts=True)
+
+
+def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple[Cause, ...]:
+    """One reading for all wrong gradients or, in parts, as few as explain what can be explained."""
+    found = sorted(found, key=lambda reading: (not reading.whole, reading.rank))
+    left = {case.labels[i] for i in case.wrong}
+    if not parts:
+        found = [r for r in found if r.whole and set(r.cause.gradients) == left]
+    causes = []
+    while found and left:
+        best = max(found, key=lambda r: (r.whole, len(left & set(r.cause.gradients)), -r.rank))
+        covered = left & set(best.cause.gradients)
+        if not covered:
+            break
+        same = [r for r in found if covered <= set(r.cause.gradients) and r.whole == best.whole]
+        also = dict.fromkeys(
+            f"{r.cause.code}: {r.cause.what}" for r in same if r.cause.code != best.cause.code
+        )
+        causes.append(
+            replace(
+                best.cause,
+                gradients=tuple(label for label in case.labels if label in covered),
+                also=tuple(also)[:3],
+            )
+        )
+        left -= covered
+    return tuple(causes)
+
+
+class Diagnoses:
+    """The causes of one operator's wrong backwards, each looked for once."""
+
+    def __init__(self, op: Op) -> None:
+        self.op = op
+        self.known: dict[tuple[Backward, str], tuple[Cause, ...]] = {}
+
+    def named(self, backward: Backward, finding: Finding, sample: str) -> Finding:
+        """The finding with its cause, where it is of a wrong value and a cause is found.
+
+        Args:
+            backward: the function that is wrong.
+            finding: what was found.
+            sample: on which of the operator's samples.
+        """
+        if finding.code not in ("unknown", "not-linear"):
+            return finding
+        key = backward, sample
+        if key not in self.known:
+            self.known[key] = diagnose(self.op, backward, sample)
+        for cause in self.known[key]:
+            says_more = finding.code == "unknown" or cause.code in ("mask", "extra-term")
+            if finding.gradient in cause.gradients and says_more:
+                return replace(finding, code=cause.code, cause=cause)
+        return finding

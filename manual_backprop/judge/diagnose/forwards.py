@@ -1,0 +1,131 @@
+"""The gradient of another forward: a loss over all pairs, a variance of n - 1."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from manual_backprop.judge.diagnose.case import Case, Reading
+from manual_backprop.judge.diagnose.edges import MASKS, naming
+from manual_backprop.judge.diagnose.faults import ELEMENTWISE
+from manual_backprop.judge.diagnose.tape import Step, Tape
+from manual_backprop.judge.diagnose.tapes import Recording, recordings
+from manual_backprop.judge.verdict import Cause
+
+
+def of_another_forward(cases: list[Case]) -> list[Reading]:
+    """Gradients of the forward with one step or argument exchanged."""
+    found: list[Reading] = []
+    for recording in recordings(cases, (0, 2)):
+        tape = recording.tapes[0]
+        for index, step in enumerate(tape.steps):
+            if step.apply is None and step.name and index not in tape.wrt:
+                exchanges = _arguments(step, sum(index in s.sources for s in tape.steps))
+            elif step.apply is not None and index in tape.adjoints:
+                exchanges = _steps(tape, step)
+            elif step.name == "_to_copy" and step.value.is_floating_point():
+                said = naming(tape, step.sources[0])  # labels that are whole numbers
+                exchanges = _arguments(replace(step, name=said), 2)
+            else:
+                continue
+            for code, what, other in exchanges:
+                found += _explaining(recording, index, Cause(code, (), what), other)
+    return found
+
+
+def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
+    """Labels of another convention; a mask that is inverted or not there."""
+    if step.value.is_floating_point():
+        for what, other in (
+            ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
+            ("0 and 1 where it holds -1 and 1", lambda y: (y + 1) / 2),
+            ("1 - it", lambda y: 1 - y),
+        ):
+            said = f"it is the gradient with {what}, of {step.name}"
+            code = "mask" if uses == 1 and what == "1 - it" else "convention"
+            yield code, said, lambda inputs, f=other: f(inputs[0])
+    elif bool(((step.value == 0) | (step.value == 1)).all()):
+        for what, other in (
+            ("without", torch.ones_like), ("with the inverse of", lambda y: 1 - y.long())
+        ):  # fmt: skip
+            said = f"it is the gradient {what} the mask {step.name}"
+            yield "mask", said, lambda inputs, f=other: f(inputs[0]).to(inputs[0].dtype)
+    elif step.value.dtype is torch.int64:
+        for shift in (1, -1):
+            said = f"it is the gradient with every index in {step.name} moved by {shift}"
+            yield "convention", said, lambda inputs, s=shift: (inputs[0] + s).clamp(min=0)
+
+
+def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
+    called = step.name.strip("_")
+    if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
+        what = (
+            f"without {called}, shapes such as (n, 1) and (n) broadcast to (n, n): it is the "
+            "gradient of a loss over all pairs"
+        )
+        yield "broadcast-loss", what, lambda inputs: inputs[0]
+    if called in ("var", "std", "var_mean"):
+        for correction, said in ((1, "n - 1"), (0, "n")):
+            yield (
+                "convention",
+                f"it is the gradient with a variance over {said}",
+                lambda inputs, c=correction: _with_correction(step, inputs[0], c),
+            )
+    if called in ("add", "sub") and len(step.sources) == 2:
+        for slot, sign in ((0, 1), (1, 1 if called == "add" else -1)):
+            term = naming(tape, step.sources[slot])
+            whole = "sum" if called == "add" else "difference"
+            code = "missing-term" if called == "add" else "wrong-argument"
+            what = f"{term} is left out of a {whole} that the backward computes again"
+            yield code, what, partial(_without, step, slot, sign)
+    if len(step.sources) == 1 and called in ELEMENTWISE:
+        what = f"{called} is left out where the backward computes the forward again"
+        yield "wrong-argument", what, partial(_unapplied, step)
+    if len(step.sources) == 1 and called in ELEMENTWISE and called != "neg":
+        what = f"it is the gradient of the same loss without {called}"
+        code = "mask" if called in MASKS else "wrong-variable"
+        yield code, what, lambda inputs: inputs[0]
+    if called == "normalise":
+        what = "it is the gradient with a variance over n - 1 for n, or n for n - 1"
+        known = step.apply.keywords  # type: ignore[union-attr]
+        other = partial(step.apply.func, **{**known, "correction": 1 - known["correction"]})  # type: ignore[union-attr]
+        yield "convention", what, lambda inputs: other(inputs[0])
+
+
+def _without(step: Step, slot: int, sign: int, inputs: list[Tensor]) -> Tensor:
+    """The sum without one term, and with the derivatives of the whole."""
+    return step.run(inputs) - sign * inputs[slot].detach()
+
+
+def _unapplied(step: Step, inputs: list[Tensor]) -> Tensor:
+    """The step's input in place of its value, and the step's derivative."""
+    value = step.run(inputs)
+    return value + (inputs[0] - value).detach()
+
+
+def _with_correction(step: Step, x: Tensor, correction: int) -> Tensor:
+    axis = step.flat[1]
+    keep = step.flat[-1] is True
+    function = torch.std if step.name == "std" else torch.var
+    return function(x, dim=axis, correction=correction, keepdim=keep)
+
+
+def _explaining(recording: Recording, index: int, cause: Cause, other: Any) -> Iterator[Reading]:
+    """The reading that a step computes something else, where it explains anything."""
+    cases = recording.cases
+    explained, whole = set(cases[0].wrong), True
+    for case, tape in zip(cases, recording.tapes, strict=True):
+        try:
+            grads = tape.rerun({index: other})
+        except (RuntimeError, IndexError):  # shapes do not fit, or an index is out of range
+            return
+        fits = {i for i, grad in enumerate(grads) if case.explained(i, grad)}
+        explained &= fits
+        whole &= all(i in fits for i in range(len(grads)) if i not in case.wrong)
+    if explained:
+        labels = tuple(cases[0].labels[i] for i in sorted(explained))
+        where = recording.where(index)
+        yield Reading(30, replace(cause, gradients=labels, where=where), whole)

@@ -1,0 +1,175 @@
+"""`manual-backprop check` from the shell: the process that a file runs in, and how it may end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from manual_backprop.check import process
+from manual_backprop.check.command import schema, status
+from manual_backprop.check.process import judge
+from manual_backprop.cli import main
+
+RIGHT = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out\n"
+WRONG = "def back_relu(x, grad_out):\n    return 2 * (x > 0) * grad_out\n"
+ENDS = {
+    "exit": "import os\ndef back_relu(x, grad_out):\n    os._exit(0)\n",
+    "crash": "import ctypes\ndef back_relu(x, grad_out):\n    return ctypes.string_at(0)\n",
+    "flood": "def back_relu(x, grad_out):\n    while True:\n        print('flood ' * 1000)\n",
+    "input": "name = input()\n",
+    "right": "print('hello')\n" + RIGHT,
+}
+
+
+def request(file):
+    return {
+        "file": str(file), "function": None, "of": None, "thorough": False, "solution": False
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory):
+    """Files that end their process one after the other, and what is said of each."""
+    folder = tmp_path_factory.mktemp("ends")
+    for name, text in ENDS.items():
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    found = judge([request(folder / f"{name}.py") for name in ENDS], 5.0)
+    return dict(zip(ENDS, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "line"),
+    [("exit", "crash", ""), ("crash", "crash", "crash.py:3"), ("flood", "timeout", "flood.py:3")],
+)
+def test_a_function_that_ends_its_process_is_a_finding(name, code, line, answers):
+    (found,) = answers[name]["functions"]
+    assert [finding["code"] for finding in found["findings"]] == [code]
+    assert line in found["findings"][0]["message"]
+    assert found["function"] == "back_relu"
+    assert status(answers[name]) == 1
+
+
+def test_a_flood_is_cut_short(answers):
+    assert 0 < len(answers["flood"]["printed"]) <= process.PRINTED + 4
+
+
+def test_nobody_answers_input(answers):
+    assert "input()" in answers["input"]["refused"]
+
+
+def test_one_that_ends_its_process_leaves_the_next_alone(answers):
+    assert status(answers["right"]) == 0
+    assert answers["right"]["printed"] == "hello"
+
+
+def test_an_endless_import_is_refused(tmp_path):
+    (tmp_path / "loop.py").write_text("while True:\n    pass\n", "utf-8")
+    (answer,) = judge([request(tmp_path / "loop.py")], 0.5)
+    assert status(answer) == 2
+    assert "loop.py:" in answer["refused"]
+
+
+def test_ctrl_c_ends_the_process_and_is_told(tmp_path, monkeypatch):
+    children = []
+
+    def stopped(child, *_):
+        children.append(child)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "_waited", stopped)
+    (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+    done = CliRunner().invoke(main, ["check", str(tmp_path / "mine.py")])
+    assert done.exit_code == 2
+    assert "Ctrl-C" in done.output
+    assert children[0].returncode is not None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is no signal there")
+def test_watch_checks_again_at_a_save_until_ctrl_c(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(RIGHT, "utf-8")
+    root = str(Path(__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-m", "manual_backprop", "check", str(file), "--watch"],
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": root, "PYTHONUNBUFFERED": "1"},
+    ) as watching:
+        before = said_until(watching, "watching")
+        time.sleep(0.01)  # another time of change
+        file.write_text(WRONG, "utf-8")
+        after = said_until(watching, "watching")
+        watching.send_signal(signal.SIGINT)
+        rest = watching.stdout.read()
+    assert any(line.startswith("right") for line in before)
+    assert any(line.startswith("wrong") for line in after)
+    assert "Traceback" not in rest
+    assert watching.returncode == 1
+
+
+def said_until(child, word):
+    lines = []
+    while line := child.stdout.readline():
+        lines.append(line)
+        if line.startswith(word):
+            return lines
+    pytest.fail("".join(lines))
+
+
+@pytest.fixture
+def canned(monkeypatch, tmp_path):
+    """The command, with an answer instead of a process."""
+
+    def run(answer, *words):
+        monkeypatch.setattr("manual_backprop.check.command.judge", lambda *_: [answer])
+        (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+        return CliRunner().invoke(main, ["check", str(tmp_path / "mine.py"), *words])
+
+    return run
+
+
+def test_json_is_the_record_and_nothing_else(canned, learner):
+    answer = learner.check(WRONG)
+    done = canned(answer, "--json")
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, schema())
+    assert done.exit_code == 1
+    assert not report["ok"]
+    assert report["functions"][0]["findings"][0]["code"] == "factor"
+    refused = json.loads(canned({"refused": "why", "printed": ""}, "--json").stdout)
+    jsonschema.validate(refused, schema())
+    assert refused["refused"] == "why"
+
+
+@pytest.mark.parametrize(("text", "expected"), [(RIGHT, 0), (WRONG, 1), ("x = 1\n", 2)])
+def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
+    assert canned(learner.check(text)).exit_code == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.py"], "no file"),
+        (["main.py"], "mine.py"),
+        (["."], "folder"),
+        (["mine.txt"], ".py"),
+        (["mine.py", "--of", "rellu"], "relu"),
+        (["mine.py", "--hints", "5"], "--hints"),
+        (["mine.py", "--timeout", "0"], "--timeout"),
+        (["mine.py", "--watch", "--json"], "--json"),
+    ],
+)
+def test_a_mistake_in_the_command_is_told(words, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+    done = CliRunner().invoke(main, ["check", *words])
+    assert done.exit_code == 2
+    assert said in done.output.splitlines()[-1]

@@ -1,0 +1,77 @@
+"""The judge is judged by mistakes that people make: rejected, called by name, nothing invented."""
+
+from collections import Counter
+
+import pytest
+
+from scripts.mistakes import NOT_MADE, first_finding, invented, is_unseen, scored
+from tests.mistakes import mistakes, rights
+
+NAMED = 0.95  # of the mistakes, by a code that is true of them
+MISNAMED = 0.02  # of the mistakes, at most: "unknown" is better than a wrong name
+EXPLAINED = 0.80  # of those whose authors had not seen the diagnosis, by any cause at all
+FIRST = 0.95  # of those explained, by a code that is true of them
+INVENTED = 0  # of the corruptions
+
+every_mistake = pytest.mark.parametrize("one", mistakes(), ids=lambda one: one.name)
+every_right_one = pytest.mark.parametrize("one", rights(), ids=lambda one: one.name)
+
+
+@every_mistake
+def test_it_is_rejected(one):
+    assert first_finding(one.op, one.backward) is not None
+
+
+@every_right_one
+def test_it_passes_whatever_it_looks_like(one):
+    found = first_finding(one.op, one.backward, NOT_MADE)
+    assert found is None, found
+
+
+@pytest.mark.slow
+@every_right_one
+def test_it_passes_on_what_the_judge_makes_itself(one):
+    found = first_finding(one.op, one.backward)
+    assert found is None, found
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return scored(mistakes())
+
+
+def test_mistakes_are_called_by_name(scores):
+    known = [score for family, score in scores.items() if not is_unseen(family)]
+    missed = [f"{one.name}: {said}" for s in known for one, said in (*s.unknown, *s.misnamed)]
+    misnamed = [f"{one.name}: {said}" for score in known for one, said in score.misnamed]
+    count = sum(score.count for score in known)
+    assert sum(score.named for score in known) >= NAMED * count, "\n".join(missed)
+    assert len(misnamed) <= MISNAMED * count, "\n".join(misnamed)
+
+
+def test_mistakes_that_nobody_had_seen_are_explained(scores):
+    unseen = [score for family, score in scores.items() if is_unseen(family)]
+    count = sum(score.count for score in unseen)
+    unknown = [f"{one.name}: {said}" for score in unseen for one, said in score.unknown]
+    misnamed = [f"{one.name}: {said}" for score in unseen for one, said in score.misnamed]
+    assert count > len(mistakes()) / 3
+    assert len(unknown) <= (1 - EXPLAINED) * count, "\n".join(unknown)
+    assert len(misnamed) <= (1 - FIRST) * (count - len(unknown)), "\n".join(misnamed)
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_cause_is_invented_for_numbers_that_have_none(every):
+    score = invented(seeds=1, every=every)
+    assert score.count > 100
+    assert not score.passed, score.passed
+    assert len(score.invented) <= INVENTED, "\n".join(score.invented)
+
+
+def test_the_corpus_is_as_broad_as_what_people_report():
+    kinds = Counter(one.taxonomy for one in mistakes() if one.taxonomy)
+    assert set(kinds) == {f"T{n}" for n in range(1, 24)}
+    assert all(count >= 2 for count in kinds.values()), kinds
+    assert len(mistakes()) >= 115
+    assert len({one.op for one in mistakes()}) >= 25
+    names = Counter(one.name for one in (*mistakes(), *rights()))
+    assert max(names.values()) == 1, names.most_common(3)
