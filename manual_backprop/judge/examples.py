@@ -12,7 +12,6 @@ class Example:
         begin: the lines that both have.
         mistake: how it goes on where it is wrong.
         mended: how it goes on where it is right.
-
     """
 
     operator: str
@@ -39,8 +38,8 @@ def _relu(mistake: str, mended: str = "(x > 0) * grad_out") -> Example:
     return _returns("relu(x, grad_out)", mistake, mended)
 
 
-def _sigmoid(mistake: str, asks: str = "out, grad_out") -> Example:
-    return _returns(f"sigmoid({asks})", mistake, "grad_out * out * (1 - out)")
+def _sigmoid(mistake: str) -> Example:
+    return _returns("sigmoid(out, grad_out)", mistake, "grad_out * out * (1 - out)")
 
 
 def _mse(mistake: str) -> Example:
@@ -152,9 +151,10 @@ EXAMPLES = {
     ),
     "wrong-variable": _returns(
         "cross_entropy_soft(logits, target, grad_out)",
-        "-scale * target / log_p.exp(), -scale * log_p",
-        "scale * (log_p.exp() * target.sum(-1, keepdim=True) - target), -scale * log_p",
+        "-scale * target / p, -scale * log_p",
+        "scale * (p * total - target), -scale * log_p",
         "log_p, scale = logits.log_softmax(-1), grad_out / len(logits)",
+        "p, total = log_p.exp(), target.sum(-1, keepdim=True)",
     ),
     "wrong-axis": _returns(
         "softmax(out, grad_out)",
@@ -165,20 +165,25 @@ EXAMPLES = {
     "subset": Example(
         "cos",
         "def back_cos(x, grad_out):\n    grad_x = torch.zeros_like(x)",
-        "    for i in range(len(x) - 1):\n        grad_x[i] = -x[i].sin() * grad_out[i]\n    return grad_x",
-        "    for i in range(len(x)):\n        grad_x[i] = -x[i].sin() * grad_out[i]\n    return grad_x",
+        "    for i in range(len(x) - 1):\n"
+        "        grad_x[i] = -x[i].sin() * grad_out[i]\n"
+        "    return grad_x",
+        "    for i in range(len(x)):\n"
+        "        grad_x[i] = -x[i].sin() * grad_out[i]\n"
+        "    return grad_x",
     ),
     "broadcast-loss": _returns(
         "mse(pred, target, grad_out)",
-        "grad_out * 2 * (pred - target).mean(-1, keepdim=True) / target.numel()",
-        "grad_out * 2 * (pred - target[..., None]) / target.numel()",
+        "scale * (pred - target).mean(-1, keepdim=True)",
+        "scale * (pred - target[..., None])",
+        "scale = grad_out * 2 / target.numel()",
     ),
     "stale-weights": _returns(
         "logistic_regression(x, w, b, target, grad_out)",
-        "grad_out * delta[:, None] * (w - 0.1 * grad_w), grad_out * grad_w, grad_out * delta.sum()",
-        "grad_out * delta[:, None] * w, grad_out * grad_w, grad_out * delta.sum()",
-        "delta = ((x @ w + b).sigmoid() - target) / len(x)",
-        "grad_w = x.T @ delta",
+        "diff[:, None] * (w - 0.1 * grad_w), grad_out * grad_w, diff.sum()",
+        "diff[:, None] * w, grad_out * grad_w, diff.sum()",
+        "diff = ((x @ w + b).sigmoid() - target) / len(x)",
+        "grad_w, diff = x.T @ diff, grad_out * diff",
     ),
     "convention": _returns(
         "bce_with_logits(x, target, grad_out)",
@@ -187,4 +192,16 @@ EXAMPLES = {
     ),
     "kink": _relu("(x >= 0) * grad_out"),
     "unknown": _sigmoid("grad_out * out * (1 - out) ** 3"),
+}
+
+WITHOUT = {  # why a code has no example
+    "timeout": "Only `manual-backprop check` says it, when --timeout is over.",
+    "crash": "Only `manual-backprop check` says it, of the process that a file runs in.",
+    "unwritten": "Only `manual-backprop check` says it, of `raise NotImplementedError`.",
+    "device": "It takes a second device, such as a GPU.",
+    "not-repeatable": "It takes threads that add up in the order in which they come by.",
+    "unstable": "It is a note and not a finding: in float32 the same backward is right.",
+    "forward": "It is said of a forward, and those of this house are right.",
+    "witnesses": "It is said of an operator and its oracle, before any backward is called.",
+    "not-exercised": "It is a note and not a finding: of what the samples do not reach.",
 }
