@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
@@ -14,6 +15,7 @@ from manual_backprop import __version__
 from manual_backprop.check.command import check
 from manual_backprop.commands import DTYPES, Mistake, check_device
 from manual_backprop.exercise.command import exercise
+from manual_backprop.judge.codes import CODES
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
@@ -153,19 +155,26 @@ def verify(
     "--verdict/--no-verdict",
     default=True,
     show_default=True,
-    help="Judge its backwards on the CPU, and show the table below the page.",
+    help="Judge its backwards, or the example of a code, on the CPU, and show what is found.",
 )
 def explain(operator: str, *, verdict: bool) -> None:
     """Show one operator whole: formula, derivation, code, what each backward saves, verdict.
 
-    NAME is an operator or one of its backwards.
+    NAME is an operator or one of its backwards. It may also be the code of a finding, as in
+    mean-for-sum: then what it means, the smallest example, and how to mend it.
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
-    from manual_backprop.report import as_page, as_table
     from manual_backprop.report.console import Report
 
-    op, _ = _found(operator)
     console = Report(highlight=False)
+    if operator.lower() in CODES:
+        from manual_backprop.report.as_code import show_code
+
+        show_code(console, operator.lower(), verdict=verdict)
+        return
+    from manual_backprop.report import as_page, as_table
+
+    op, _ = _found(operator, CODES)
     as_page.show_page(console, op)
     if not verdict:
         return
@@ -180,11 +189,18 @@ def explain(operator: str, *, verdict: bool) -> None:
 
 
 @main.command("list")
-def list_() -> None:
+@click.option("--codes", is_flag=True, help="Name the codes of findings instead.")
+def list_(*, codes: bool) -> None:
     """Name all operators, in the order in which one learns them."""
+    from manual_backprop.report.console import Report
+
+    if codes:
+        from manual_backprop.report.as_code import show_codes
+
+        show_codes(Report(highlight=False))
+        return
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_page
-    from manual_backprop.report.console import Report
 
     try:
         from manual_backprop.registry import learning_order
@@ -211,8 +227,11 @@ def _chosen(names: tuple[str, ...]) -> "list[Op]":
     ]
 
 
-def _found(name: str) -> "tuple[Op, list[str]]":
-    """The operator of that name and all its backwards, or the owner of that backward and it."""
+def _found(name: str, others: Iterable[str] = ()) -> "tuple[Op, list[str]]":
+    """The operator of that name and all its backwards, or the owner of that backward and it.
+
+    Where there is none, `others` are names that may be meant as well.
+    """
     ops, typed, name = _operators(), name, name.lower()
     owners = {back.__name__: op for op in ops.values() for back in op.backwards}
     if name in ops:
@@ -220,7 +239,7 @@ def _found(name: str) -> "tuple[Op, list[str]]":
     if name in owners:
         return owners[name], [name]
     what, known = ("backward", owners) if name.startswith("back_") else ("operator", ops)
-    close = get_close_matches(name, known, cutoff=0.5)
+    close = get_close_matches(name, [*known, *others], cutoff=0.5)
     hint = f"did you mean {' or '.join(close)}?" if close else "manual-backprop list names them"
     raise click.BadParameter(f"no {what} {typed!r}; {hint}", param_hint="NAME")
 

@@ -36,7 +36,7 @@ def show(
         solution: show the house's own backward as well, where there is one.
         console: where to; standard output by default.
     """
-    page = _Page(console or Report(highlight=False))
+    page = Page(console or Report(highlight=False))
     if answer["printed"]:
         page.line(f"{file.name} printed in its first call:" if "functions" in answer else
                   f"{file.name} printed:", "dim")  # fmt: skip
@@ -56,7 +56,7 @@ def show(
 
 
 def _function(
-    page: "_Page", record: dict[str, Any], file: Path, hints: int, *, solution: bool
+    page: "Page", record: dict[str, Any], file: Path, hints: int, *, solution: bool
 ) -> None:
     where = f"{file}:{record['line']}" if record["line"] else str(file)
     page.title(record["function"], f" in {where}")
@@ -98,7 +98,7 @@ def _function(
         page.say("solution", "dim", "there is none: this is an operator of your own")
 
 
-def _finding(page: "_Page", record: dict[str, Any], hints: int) -> None:
+def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
     """The most telling finding at length, the others in a line each."""
     finding, *others = record["findings"]
     if finding["code"] == "unwritten":
@@ -182,7 +182,7 @@ def _shape(shape: list[Any]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-class _Page:
+class Page:
     """Lines broken between words, as wide as the terminal and 80 columns in a pipe."""
 
     def __init__(self, console: Console) -> None:
@@ -190,20 +190,23 @@ class _Page:
         self.width = min(console.width, WIDEST) if console.is_terminal else 80
 
     def line(self, text: str = "", style: str = "") -> None:
+        """A line as it is, however long."""
         self.console.print(Text(text, style), soft_wrap=True)
 
     def title(self, name: str, rest: str) -> None:
+        """A name in bold, and what follows it."""
         self.console.print(Text(name, "bold").append(rest, "not bold"), soft_wrap=True)
 
-    def say(self, label: str, style: str, text: str) -> None:
-        """A word at the left and a text beside it; nothing where there is no text."""
+    def say(self, label: str, style: str, text: str, width: int = LABEL) -> None:
+        """A word at the left and a text beside it, `width` columns in; nothing without a text."""
         for number, line in enumerate(
-            wrap(text, self.width - LABEL, break_long_words=False, break_on_hyphens=False)
+            wrap(text, self.width - width, break_long_words=False, break_on_hyphens=False)
         ):
-            begin = Text(f"{'' if number else label:<{LABEL}}", style)
+            begin = Text(f"{'' if number else label:<{width}}", style)
             self.console.print(begin.append(line, "not bold default"), soft_wrap=True)
 
     def table(self, reports: list[dict[str, Any]]) -> None:
+        """A row per gradient or step: right, or how wrong."""
         wide = max(len(report["name"]) for report in reports)
         for report in reports:
             right = report["right"]
@@ -219,6 +222,7 @@ class _Page:
                 self.line(f"  {'':<{wide}}         {at} is {got}, should be {expected}")
 
     def code(self, source: str) -> None:
+        """Python, in colour."""
         syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
         for line in syntax.highlight(source).split("\n"):
             line.rstrip()

@@ -196,10 +196,6 @@ CODES = {
         "An intermediate overflows in float16, where the gradient itself is representable.",
         "Multiply by the small factor first.",
     ),
-    "precision": Code(
-        "Right up to rounding in float64, and in another dtype off by more than rounding explains.",
-        "Look for a difference of nearly equal numbers, or a sum in too small a dtype.",
-    ),
     "forward": Code(
         "The forward itself disagrees with the oracle.",
         "Mend the forward first; no gradient can be judged before.",
