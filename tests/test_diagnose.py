@@ -185,3 +185,21 @@ def test_a_number_that_no_axis_has_is_not_read():
     assert readings([11, 11], [{"n": 11}, {"n": 5}]) == []
     assert plain(1.37) == "1.37"
     assert plain(0.6931471805599453) == "ln 2"
+
+
+def test_a_search_that_fails_leaves_the_finding(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("of the diagnosis")
+
+    monkeypatch.setattr("manual_backprop.judge.diagnose.diagnose", broken)
+    verdict = verify(OPS["lin"], spoiled(lambda g, *_: (g[0], -g[1], g[2])), samples=["rows"])
+    assert {finding.code for finding in verdict.findings} == {"unknown"}
+    assert "ZeroDivisionError: of the diagnosis" in verdict.findings[0].message
+
+
+def test_a_cause_that_one_sample_is_too_small_for_is_found_on_the_next():
+    def back_relu(x, grad_out):
+        return torch.where(x > 0, grad_out, 0.01 * grad_out)
+
+    finding, *_ = verify(OPS["relu"], back_relu, dtypes=torch.float64).findings
+    assert (finding.sample, finding.code) == ("vector", "subset")

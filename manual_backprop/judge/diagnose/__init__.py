@@ -13,12 +13,14 @@ from manual_backprop.judge.diagnose.places import where_it_is_wrong
 from manual_backprop.judge.diagnose.repeated import repeated
 from manual_backprop.judge.diagnose.replay import replayed
 from manual_backprop.judge.diagnose.tensors import as_they_are
+from manual_backprop.judge.draw import ARTICLE
 from manual_backprop.judge.trial import Backward
-from manual_backprop.judge.verdict import Cause, Finding
+from manual_backprop.judge.verdict import Cause, Finding, first_line
 from manual_backprop.op import Op
 
 LOOKS = (as_they_are, replayed, at_the_argument, repeated, of_another_forward, where_it_is_wrong)
 ENOUGH = 3  # cases
+FURTHER = 1  # samples that are looked at where the failing one shows no cause
 
 
 def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
@@ -85,11 +87,22 @@ class Diagnoses:
         """
         if finding.code not in ("unknown", "not-linear"):
             return finding
+        others = [name for name in self.op.samples if name not in (sample, ARTICLE)]
+        for here in (sample, *others[:FURTHER]):
+            try:
+                causes = self._causes(backward, here)
+            except Exception as error:  # a forward of another author; the finding stands
+                failed = f"{type(error).__name__}: {first_line(error)}"
+                said = f"{finding.message} (the search for its cause failed with {failed})"
+                return replace(finding, message=said)
+            for cause in causes:
+                says_more = finding.code == "unknown" or cause.code in ("mask", "extra-term")
+                if finding.gradient in cause.gradients and says_more:
+                    return replace(finding, code=cause.code, cause=cause)
+        return finding
+
+    def _causes(self, backward: Backward, sample: str) -> tuple[Cause, ...]:
         key = backward, sample
         if key not in self.known:
             self.known[key] = diagnose(self.op, backward, sample)
-        for cause in self.known[key]:
-            says_more = finding.code == "unknown" or cause.code in ("mask", "extra-term")
-            if finding.gradient in cause.gradients and says_more:
-                return replace(finding, code=cause.code, cause=cause)
-        return finding
+        return self.known[key]
