@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -64,7 +65,12 @@ def finding(backward, gradient, sample, dtype="float32"):
     return Finding(backward.__name__, gradient, "unknown", "", sample=sample, dtype=dtype)
 
 
+@cache
 def small(backward):
+    return anew(backward)
+
+
+def anew(backward):
     op = OPS[backward.__name__.removeprefix("back_").rstrip("_")]
     gradient, sample, _ = PLANTED[backward]
     vars(op).pop("_points", None)  # as in a new process
@@ -112,7 +118,7 @@ def test_the_test_fails_for_the_wrong_backward_and_passes_for_the_right_one(back
 
 @planted
 def test_the_same_mistake_gives_the_same_test(backward):
-    assert small(backward).as_test() == small(backward).as_test()
+    assert anew(backward).as_test() == anew(backward).as_test()
 
 
 def chosen():
