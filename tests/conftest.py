@@ -29,7 +29,7 @@ class Learner:
         from manual_backprop.check import child  # operators are imported when the hook is there
 
         request = {"file": str(self.file(text, name)), "function": function, "of": of}
-        request |= {"thorough": False, "solution": False} | asked
+        request |= {"thorough": False, "solution": False, "test": False} | asked
         answer = json.loads(json.dumps(child.main(request, self.told.append)))
         answer["printed"] = ""
         jsonschema.validate(record(answer, self.folder / name), schema())

@@ -30,7 +30,8 @@ ENDS = {
 
 def request(file):
     return {
-        "file": str(file), "function": None, "of": None, "thorough": False, "solution": False
+        "file": str(file), "function": None, "of": None, "thorough": False, "solution": False,
+        "test": False,
     }  # fmt: skip
 
 

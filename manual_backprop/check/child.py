@@ -27,7 +27,8 @@ def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
     """Judge what a request names.
 
     Args:
-        request: "file", "function" and "of" (both may be None), "thorough", "solution".
+        request: "file", "function" and "of" (both may be None), "thorough", "solution",
+            "test".
         tell: is handed what is known so far before each function is called: "functions", those
             that are judged, and "running", what is known of the next.
 
@@ -51,9 +52,8 @@ def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
 def _record(target: Target, request: dict[str, Any]) -> dict[str, Any]:
     with once_aloud(target.backward) as backward:
         try:
-            return judged(
-                target, backward, thorough=request["thorough"], solution=request["solution"]
-            )
+            asked = {name: request[name] for name in ("thorough", "solution", "test")}
+            return judged(target, backward, **asked)
         except _Unwritten as error:
             found = "unwritten", str(error)
         except SystemExit:

@@ -78,6 +78,11 @@ class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--solution", is_flag=True, help="Show the house's own backward at the end.")
 @click.option(
+    "--test",
+    is_flag=True,
+    help="Show a wrong gradient on the smallest shapes and numbers, as a test to paste.",
+)
+@click.option(
     "--thorough",
     is_flag=True,
     help="Judge in four dtypes, on all samples and memory layouts, and let everything count.",
@@ -99,6 +104,7 @@ def check(
     timeout: float,
     *,
     solution: bool,
+    test: bool,
     thorough: bool,
     watch: bool,
     as_json: bool,
@@ -118,7 +124,7 @@ def check(
     file, function = target
     request = {
         "file": str(file.resolve()), "function": function, "of": of, "thorough": thorough,
-        "solution": solution,
+        "solution": solution, "test": test,
     }  # fmt: skip
     while True:
         seen = _stamp(file)
@@ -130,7 +136,7 @@ def check(
 
             if watch:
                 click.clear()
-            show(answer, file, hints=hints, solution=solution)
+            show(answer, file, hints=hints, solution=solution, test=test)
         if not watch:
             raise SystemExit(status(answer))
         click.secho(f"\nwatching {file}; Ctrl-C ends", dim=True)

@@ -23,6 +23,7 @@ from manual_backprop.check.target import Target
 from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.draw import ARTICLE, BATCH, LAYOUTS, Rand, Variant, axes, draw
 from manual_backprop.judge.point import Unjudgeable, point
+from manual_backprop.judge.shrink import shrink
 from manual_backprop.judge.verdict import Finding, Verdict
 from manual_backprop.judge.verify import DTYPES, PARTS, verify
 from manual_backprop.op import Op
@@ -47,6 +48,7 @@ def header(target: Target, *, solution: bool = False) -> dict[str, Any]:
         "formula": formula(op) if house else "",
         "derivation": page.partition("Derivation\n")[2].partition("\n\n")[0],
         "solution": getsource(op.backwards[0]).rstrip() if house and solution else "",
+        "test": "",
         "ok": False,
         "cases": 0,
         "sample": "",
@@ -60,7 +62,7 @@ def header(target: Target, *, solution: bool = False) -> dict[str, Any]:
 
 
 def judged(
-    target: Target, backward: Callable[..., Any], *, thorough: bool, solution: bool
+    target: Target, backward: Callable[..., Any], *, thorough: bool, solution: bool, test: bool
 ) -> dict[str, Any]:
     """The record of one function, as `check.schema.json` describes it.
 
@@ -69,6 +71,7 @@ def judged(
         backward: the target's function, or one that calls it.
         thorough: all dtypes and samples, two seeds; everything counts.
         solution: give the house's own backward as well.
+        test: give the smallest test that fails as well.
 
     Raises:
         BadOp, Refused: it cannot be judged as it is written.
@@ -106,6 +109,7 @@ def judged(
     wrong_step = any(not step["right"] for step in steps)
     return {
         **header(target, solution=solution),
+        "test": _test(target, op, findings) if test else "",
         "ok": verdict.ok and not wrong_step,
         "cases": verdict.cases(backward.__name__) + cases,
         "sample": at,
@@ -116,6 +120,18 @@ def judged(
         "limits": [fields(finding) for finding in limits],
         "notes": [finding_fields(note) for note in verdict.notes],
     }
+
+
+def _test(target: Target, op: Op, findings: Sequence[Finding]) -> str:
+    """The first finding on the smallest numbers that show it; empty where none do."""
+    backward, forward = target.backward, target.op.forward
+    names = [backward.__name__]
+    if forward.__module__ == backward.__module__:
+        names.append(forward.__name__)
+    for finding in findings:
+        if small := shrink(op, backward, finding):
+            return small.as_test(f"from {backward.__module__} import {', '.join(names)}")
+    return ""
 
 
 def fields(finding: Finding) -> dict[str, Any]:

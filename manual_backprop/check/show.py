@@ -25,6 +25,7 @@ def show(
     *,
     hints: int = 3,
     solution: bool = False,
+    test: bool = False,
     console: Console | None = None,
 ) -> None:
     """Print what a check found.
@@ -34,6 +35,7 @@ def show(
         file: as the learner named it.
         hints: how much to tell, 1 to 4.
         solution: show the house's own backward as well, where there is one.
+        test: show the smallest test that fails, or that there is none.
         console: where to; standard output by default.
     """
     page = Page(console or Report(highlight=False))
@@ -50,6 +52,8 @@ def show(
         if number:
             page.line()
         _function(page, record, file, hints, solution=solution)
+        if test and not record["ok"]:
+            _test(page, record, file)
     for sentence in answer["skipped"]:
         page.line()
         page.say("skipped", "bold yellow", sentence)
@@ -96,6 +100,17 @@ def _function(
         page.code(record["solution"])
     elif solution:
         page.say("solution", "dim", "there is none: this is an operator of your own")
+
+
+def _test(page: "Page", record: dict[str, Any], file: Path) -> None:
+    """On a page of its own, so that it can be copied as it stands."""
+    if not record["test"]:
+        page.say("test", "dim", "there is none: no few and plain numbers show what is wrong")
+        return
+    page.line()
+    page.line(f"A test that fails until it is right, for a file beside {file.name}", "bold")
+    page.line()
+    page.code(record["test"])
 
 
 def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:

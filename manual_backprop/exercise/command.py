@@ -109,7 +109,7 @@ def _judged(folder: Path, started: list[str]) -> dict[str, dict[str, Any]]:
         if not is_unwritten(file.read_text("utf-8", "replace"), name):
             requests[name] = {
                 "file": str(file.resolve()), "function": f"back_{name}", "of": name,
-                "thorough": False, "solution": False,
+                "thorough": False, "solution": False, "test": False,
             }  # fmt: skip
     try:
         return dict(zip(requests, judge(list(requests.values()), TIMEOUT), strict=True))

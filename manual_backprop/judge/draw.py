@@ -31,8 +31,9 @@ class Variant:
         sizes: axis sizes that replace the sample's defaults.
         numbers: "normal", "magnitudes" (±2^k), "ties" (-2 .. 2 with 0 and -0.0), "edge" (0 or as
             far below as the dtype bears), "repeated" (all indices equal), "ignored" and "half
-            ignored" (indices equal to the option `ignore_index`, all or every other).
-        grad_out: "normal", "tiny", "huge".
+            ignored" (indices equal to the option `ignore_index`, all or every other), "whole" and
+            "halves" (integers, or halves, from -2 to 2 without 0).
+        grad_out: "normal", "tiny", "huge", "ones", "whole".
         expanded: the first axis holds one value, as behind stride 0.
     """
 
@@ -137,6 +138,8 @@ class Rand:
             return whole * normal.sign()
         if self.numbers == "edge":
             return torch.where(normal > 0, 0.0, -_EDGE.get(self.dtype, 19.0))
+        if self.numbers in ("whole", "halves"):
+            return _small(normal, self.generator, 1 if self.numbers == "whole" else 2)
         return normal
 
 
@@ -224,11 +227,20 @@ def draw_grad_out(shape: torch.Size, dtype: torch.dtype, kind: str, rand: Rand) 
     0, all that is wrong with a loss's gradient is small.
     """
     tiny, huge = _GRAD_OUT_SCALE.get(dtype, (2.0**-30, 2.0**30))
-    scale = {"normal": 1.0, "tiny": tiny, "huge": huge}[kind]
     normal = torch.randn(shape, generator=rand.generator, dtype=torch.float64)
+    if kind == "ones":
+        return torch.ones(shape, dtype=dtype)
+    if kind == "whole":
+        return _small(normal, rand.generator, 1).to(dtype)
+    scale = {"normal": 1.0, "tiny": tiny, "huge": huge}[kind]
     if normal.numel() == 1:
         normal += 1.5 * normal.sign()
     return (normal * scale).to(dtype)
+
+
+def _small(signs: Tensor, generator: torch.Generator, parts: int) -> Tensor:
+    """Parts of 1 up to 2, of the shape and signs of `signs`: never 0, where many kinks are."""
+    return torch.randint(1, 2 * parts + 1, signs.shape, generator=generator) * signs.sign() / parts
 
 
 def each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
