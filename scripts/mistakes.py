@@ -69,7 +69,7 @@ class Score:
 
 
 def is_unseen(family: str) -> bool:
-    """Whether its author had not seen the diagnosis, nor its author the family."""
+    """Whether it was written without sight of the diagnosis."""
     return family.startswith("unseen")
 
 
