@@ -31,9 +31,15 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
         backward: a function that returns gradients of the right number, shapes and dtypes.
         sample: on which of the operator's samples to look.
     """
-    seen = list(cases(op, backward, sample))
-    seen = [case for case in seen if case.wrong == seen[0].wrong][:ENOUGH]
-    if len(seen) < 2 or not seen[0].wrong:
+    seen: list[Case] = []
+    for case in cases(op, backward, sample):
+        if not case.wrong and not seen:
+            return ()
+        if not seen or case.wrong == seen[0].wrong:
+            seen.append(case)
+        if len(seen) == ENOUGH:
+            break
+    if len(seen) < 2:
         return ()
     found: list[Reading] = []
     for look in LOOKS:

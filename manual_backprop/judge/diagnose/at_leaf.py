@@ -11,7 +11,7 @@ from manual_backprop.judge.diagnose.case import Case, Reading, settled
 from manual_backprop.judge.diagnose.edges import Place, at_hand, naming
 from manual_backprop.judge.diagnose.exchanged import difference, factor
 from manual_backprop.judge.diagnose.sizes import NAMED, plain
-from manual_backprop.judge.diagnose.tape import Edge, Tape
+from manual_backprop.judge.diagnose.tape import Edge
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
@@ -21,8 +21,13 @@ def at_the_argument(cases: list[Case]) -> list[Reading]:
     found: list[Reading] = []
     for recording in recordings(cases):
         for i in cases[0].wrong:
-            found += _another_tensor(recording, i)
-            found += _added(recording, i)
+            shapes = [case.true[i].shape for case in recording.cases]
+            known = [
+                {one.name: one.tensor for one in at_hand(tape).get(shape, [])}
+                for tape, shape in zip(recording.tapes, shapes, strict=True)
+            ]
+            found += _another_tensor(recording, i, known)
+            found += _added(recording, i, known)
             found += _of_probabilities(recording, i)
             found += _summed(recording, i)
             found += _blocks(recording, i)
@@ -32,11 +37,10 @@ def at_the_argument(cases: list[Case]) -> list[Reading]:
     return found
 
 
-def _another_tensor(recording: Recording, i: int) -> Iterator[Reading]:
+def _another_tensor(
+    recording: Recording, i: int, known: list[dict[str, Tensor]]
+) -> Iterator[Reading]:
     cases, label = recording.cases, recording.cases[0].labels[i]
-    known = [
-        _named(tape, case.true[i].shape) for case, tape in zip(cases, recording.tapes, strict=True)
-    ]
     for name in known[0]:
         if all(name in here and case.explained(i, here[name])
                for case, here in zip(cases, known, strict=True)):  # fmt: skip
@@ -46,15 +50,15 @@ def _another_tensor(recording: Recording, i: int) -> Iterator[Reading]:
             yield Reading(16, Cause(code, (label,), said))
 
 
-def _added(recording: Recording, i: int) -> Iterator[Reading]:
+def _added(recording: Recording, i: int, known: list[dict[str, Tensor]]) -> Iterator[Reading]:
     cases, label = recording.cases, recording.cases[0].labels[i]
     leaf = recording.tapes[0].wrt[i]
-    for name in _named(recording.tapes[0], cases[0].true[i].shape):
+    for name in known[0]:
         if name == f"the gradient of {naming(recording.tapes[0], leaf)}":
             continue
         numbers = []
-        for case, tape in zip(cases, recording.tapes, strict=True):
-            tensor = _named(tape, case.true[i].shape).get(name)
+        for case, here in zip(cases, known, strict=True):
+            tensor = here.get(name)
             if tensor is None or tensor.numel() * len(cases) < 3:
                 break
             off = case.got[i] - case.true[i]
@@ -142,7 +146,3 @@ def _whole(recording: Recording, i: int) -> Iterator[Reading]:
                    for case, here in zip(recording.cases, known, strict=True)):  # fmt: skip
                 cause = Cause(fault.code, (recording.cases[0].labels[i],), fault.what)
                 yield Reading(fault.rank, cause)
-
-
-def _named(tape: Tape, shape: torch.Size) -> dict[str, Tensor]:
-    return {known.name: known.tensor for known in at_hand(tape).get(shape, [])}

@@ -222,10 +222,10 @@ def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:
             (f"softmax of softmax of {name}", p.softmax(-1)),
         ]
     if step.name in UNARY and len(step.sources) == 1:
-        alike = [s for s in tape.steps if s.value.shape == value.shape][:8]
+        alike = [(i, s.value) for i, s in enumerate(tape.steps) if s.value.shape == value.shape]
         return [
-            (f"{step.name} of {naming(tape, tape.steps.index(s))}", step.run([s.value]))
-            for s in alike if s.value.is_floating_point()
+            (f"{step.name} of {naming(tape, i)}", step.run([other]))
+            for i, other in alike[:8] if other.is_floating_point()
         ]  # fmt: skip
     if step.apply is None and value.dtype is torch.int64 and value.dim() == 1 and len(value):
         widths = {s.value.shape[-1] for s in tape.steps if s.value.dim() == 2

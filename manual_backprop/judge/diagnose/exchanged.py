@@ -125,7 +125,9 @@ def another_input(place: Place) -> Iterator[Fault]:
 def formula_of_another_function(place: Place) -> Iterator[Fault]:
     """The derivative of another activation."""
     if place.name in BY_OUT or place.name == "relu":
-        for name in {"sigmoid", "tanh"} - {place.name}:
+        for name in ("sigmoid", "tanh"):
+            if name == place.name:
+                continue
             what = f"the derivative is that of {name}, and the forward has {place.name}"
             flows = BY_OUT[name](place.grad, place.out)
             yield from place.fault("wrong-argument", 15, ("as of", name), what, flows)

@@ -57,13 +57,13 @@ def _sets(case: Case, tape: Tape, i: int) -> Iterator[tuple[str, Tensor]]:
             inside = torch.zeros_like(true, dtype=torch.bool)
             inside.select(axis, index).fill_(True)
             yield f"in the {which} entry of axis {axis}", inside
-        for step in tape.steps[: len(case.point.raised)]:
-            if step.value.dtype is torch.int64 and step.value.dim() == 1 and true.dim() == 2:
-                here = torch.zeros_like(true, dtype=torch.bool)
-                with suppress(RuntimeError, IndexError):
-                    if len(step.value) == len(true):
-                        here[torch.arange(len(true)), step.value] = True
-                        yield f"at the index in {step.name}", here
+    for step in tape.steps[: len(case.point.raised)]:
+        if step.value.dtype is torch.int64 and step.value.dim() == 1 and true.dim() == 2:
+            here = torch.zeros_like(true, dtype=torch.bool)
+            with suppress(RuntimeError, IndexError):
+                if len(step.value) == len(true):
+                    here[torch.arange(len(true)), step.value] = True
+                    yield f"at the index in {step.name}", here
     for shape, tensors in at_hand(tape).items():
         try:
             wide = torch.broadcast_shapes(shape, true.shape) == true.shape

@@ -7,7 +7,7 @@ from manual_backprop.judge.diagnose.case import Case
 from manual_backprop.judge.diagnose.fused import fused
 from manual_backprop.judge.diagnose.recorder import place_of, record
 from manual_backprop.judge.diagnose.tape import Tape, without_shifts
-from manual_backprop.judge.point import Point
+from manual_backprop.judge.result import flat_named
 
 LONG = 40  # steps
 
@@ -70,10 +70,11 @@ def _tapes(cases: list[Case], function: Any, split: int) -> list[Tape]:
     tapes: list[Tape] = []
     for case in cases:
         here = case.point
+        names = [name for name, _ in flat_named(here.inputs)]
         try:
             tape = record(
                 lambda *leaves, here=here: here._apply(function, *leaves),
-                here.raised, _leaf_names(here), here.places, here.grad_out.double(),
+                here.raised, names, here.places, here.grad_out.double(),
                 function if function is here.op.forward else None,
                 split=split,
             )  # fmt: skip
@@ -99,11 +100,3 @@ def _right(tape: Tape, case: Case) -> bool:
         budget.ratio(grad) <= 1
         for budget, grad in zip(case.point.grads, tape.leaf_grads(), strict=True)
     )
-
-
-def _leaf_names(here: Point) -> list[str]:
-    names: list[str] = []
-    for name, value in here.inputs.items():
-        many = isinstance(value, tuple)
-        names += [f"{name}[{i}]" for i in range(len(value))] if many else [name]
-    return names
