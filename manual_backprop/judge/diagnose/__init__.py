@@ -12,13 +12,17 @@ from manual_backprop.judge.diagnose.forwards import of_another_forward
 from manual_backprop.judge.diagnose.places import where_it_is_wrong
 from manual_backprop.judge.diagnose.repeated import repeated
 from manual_backprop.judge.diagnose.replay import replayed
+from manual_backprop.judge.diagnose.slices import wrong_products
 from manual_backprop.judge.diagnose.tensors import as_they_are
 from manual_backprop.judge.draw import ARTICLE
 from manual_backprop.judge.trial import Backward
 from manual_backprop.judge.verdict import Cause, Finding, first_line
 from manual_backprop.op import Op
 
-LOOKS = (as_they_are, replayed, at_the_argument, repeated, of_another_forward, where_it_is_wrong)
+LOOKS = (
+    as_they_are, replayed, at_the_argument, repeated, of_another_forward, wrong_products,
+    where_it_is_wrong,
+)  # fmt: skip
 ENOUGH = 3  # cases
 FURTHER = 1  # samples that are looked at where the failing one shows no cause
 

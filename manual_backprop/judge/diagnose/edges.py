@@ -13,10 +13,10 @@ MASKS = frozenset(
     ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum", "amax",
      "amin", "max", "min", "leaky_relu", "hardtanh", "masked_fill")
 )  # fmt: skip
-# Steps that nobody derives wrongly.
-PLAIN = frozenset(
-    ("t", "permute", "transpose", "view", "reshape", "unsqueeze", "squeeze", "expand", "add", "sub")
-)
+# Steps that only move numbers, and with sums what nobody derives wrongly.
+TURNS = frozenset(("t", "permute", "transpose"))
+MOVES = TURNS | {"view", "reshape", "unsqueeze", "squeeze", "expand"}
+PLAIN = MOVES | {"add", "sub"}
 UNARY = frozenset(("silu", "gelu", "tanh", "relu", "exp", "log", "softplus", "elu"))
 
 
@@ -173,7 +173,7 @@ def at_hand(tape: Tape) -> dict[torch.Size, list[Known]]:
                 continue
             both = [one]
             if one.tensor.dim() == 2:
-                both.append(one._replace(name=f"{one.name}, transposed,", tensor=one.tensor.T))
+                both.append(one._replace(name=_transposed(one.name), tensor=one.tensor.T))
             for each in both:
                 alike = known.setdefault(each.tensor.shape, [])
                 if not any(torch.equal(each.tensor, other.tensor) for other in alike):
@@ -197,11 +197,19 @@ def naming(tape: Tape, index: int) -> str:
         return step.name or "a constant"
     if index == tape.out:
         return "out"
+    if step.name in MOVES and len(step.sources) == 1:
+        moved = naming(tape, step.sources[0])
+        return _transposed(moved) if step.name in TURNS else moved
     name = step.name.strip("_")
     if number := step.line.partition(":")[0]:
         return f"{name} (line {number})"
     alike = [i for i, s in enumerate(tape.steps) if s.apply is not None and s.name == step.name]
     return f"the {name}" if len(alike) == 1 else f"{name} number {alike.index(index) + 1}"
+
+
+def _transposed(name: str) -> str:
+    suffix = ", transposed,"
+    return name.removesuffix(suffix) if name.endswith(suffix) else name + suffix
 
 
 def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:

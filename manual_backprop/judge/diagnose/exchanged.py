@@ -9,7 +9,9 @@ from torch import Tensor
 
 from manual_backprop.judge.diagnose.edges import (
     MASKS,
+    MOVES,
     PLAIN,
+    TURNS,
     Fault,
     Known,
     Place,
@@ -89,7 +91,7 @@ def already_updated(place: Place) -> Iterator[Fault]:
 def _weights(tape: Tape, source: int) -> bool:
     """Whether it is an argument that gets a gradient, as it is or turned."""
     step = tape.steps[source]
-    if step.name in ("t", "permute", "transpose", "mT"):
+    if step.name in TURNS:
         return _weights(tape, step.sources[0])
     return source in tape.wrt
 
@@ -149,8 +151,12 @@ def formula_of_another(place: Place) -> Iterator[Fault]:
 
 def another_gradient(place: Place) -> Iterator[Fault]:
     """The gradient of another tensor stands where that of the step's output belongs."""
-    after = {edge.step for edge in place.tape.sent if place.tape.source(edge) == place.edge.step}
-    skipped = {f"the gradient of {naming(place.tape, step)}": step for step in after}
+    after = {
+        f"the gradient of {naming(place.tape, edge.step)}": edge.step
+        for edge in place.tape.sent
+        if place.tape.source(edge) == place.edge.step
+        and place.tape.steps[edge.step].name not in MOVES
+    }
     deeper = {
         f"the gradient of {naming(place.tape, further)}": sibling
         for sibling in place.tape.steps[place.edge.step].sources
@@ -160,8 +166,8 @@ def another_gradient(place: Place) -> Iterator[Fault]:
     for name, tensor in others(place, place.grad):
         code, rank = "wrong-argument", 18
         what = f"{name} arrives at {place.name}, where the gradient of its output belongs"
-        if name in skipped:
-            step = place.tape.steps[skipped[name]]
+        if name in after:
+            step = place.tape.steps[after[name]]
             masks = step.name in MASKS
             code, rank = ("mask" if masks else "missing-factor"), 12
             what = f"the {'mask' if masks else 'derivative'} of {step.name.strip('_')} is left out"

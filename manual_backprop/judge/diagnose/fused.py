@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from manual_backprop.judge.diagnose.edges import MOVES
 from manual_backprop.judge.diagnose.normals import equal, seen
 from manual_backprop.judge.diagnose.tape import Step, Tape
 
@@ -32,7 +33,8 @@ def fused(tape: Tape) -> Tape | None:
     changed = False
     for index in sorted(tape.adjoints):
         step = steps[index]
-        if step.apply is None or step.name in (*FUNCTIONS, *ALONG) or index in tape.cut:
+        known = step.name in (*FUNCTIONS, *ALONG, *MOVES)
+        if step.apply is None or known or index in tape.cut:
             continue
         for source in _before(tape, index):
             one = _as_one(steps, index, source) or _scaled(tape, steps, index, source)
@@ -66,6 +68,8 @@ def _as_one(steps: list[Step], index: int, source: int) -> Step | None:
         return None
     if value.shape != x.shape:
         for axis in range(x.dim()):
+            if x.shape[axis] < 2:
+                continue
             for keep in (False, True):
                 row = x.logsumexp(axis, keep)
                 if row.shape == value.shape and equal(value, row):
