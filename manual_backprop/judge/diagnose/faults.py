@@ -14,6 +14,7 @@ from torch import Tensor
 from manual_backprop.judge.diagnose.edges import MASKS, Fault, Place, naming
 from manual_backprop.judge.diagnose.exchanged import (
     BY_OUT,
+    PRODUCTS,
     already_updated,
     another_gradient,
     another_input,
@@ -75,10 +76,31 @@ def everywhere(place: Place) -> Iterator[Fault]:
             yield from place.fault(
                 "wrong-argument", 11, "turned", what, place.flows(place.grad, turned)
             )
+    if place.name in PRODUCTS and (after := _state_after(place)) is not None:
+        moved = [*place.inputs]
+        moved[1 - place.edge.slot] = after
+        what = "the state after the step stands where the one before it belongs"
+        flows_after = place.flows(place.grad, moved)
+        yield from place.fault("wrong-argument", 12, "state after", what, flows_after)
     if len(place.inputs) == 1 and place.inputs[0].shape == place.out.shape:
         what = f"the derivative of {place.name} is taken at its output, not at its input"
         flows_at_out = place.flows(place.grad, [place.out])
         yield from place.fault("wrong-argument", 17, "at own output", what, flows_at_out)
+
+
+def _state_after(place: Place) -> Tensor | None:
+    """What a loop makes of the other factor: the next activation of its shape that feels it."""
+    tape, step = place.tape, place.edge.step
+    if len(place.inputs) != 2:
+        return None
+    shape, feel = place.inputs[1 - place.edge.slot].shape, {step}
+    for index in range(step + 1, tape.out + 1):
+        later = tape.steps[index]
+        if feel & set(later.sources):
+            feel.add(index)
+            if later.name in ELEMENTWISE and later.value.shape == shape:
+                return later.value
+    return None
 
 
 def scaled(place: Place) -> Iterator[Fault]:
