@@ -131,8 +131,8 @@ def test_a_sample_of_fixed_sizes_has_every_reading_listed():
         lin.wrt, lin.oracle,
     )  # fmt: skip
     (cause,) = diagnose(fixed, spoiled(lambda g, *_: (g[0], g[1], g[2] / 11)), "rows")
-    assert cause.code == "factor"
-    assert "0.0909091" in cause.what
+    assert cause.code == "mean-for-sum"
+    assert "0.0909091 or 1/grad_out.shape[0]" in cause.what
 
 
 def test_two_mistakes_are_two_causes():

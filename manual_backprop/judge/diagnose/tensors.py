@@ -107,7 +107,7 @@ def _evidence(cases: list[Case], labels: list[int], values: list[float]) -> str:
 def scale(values: list[float], cases: list[Case]) -> tuple[str, str] | None:
     """The code of a constant factor, and what it is called; None where it is no constant."""
     constant = all(isclose(value, values[0], rel_tol=1e-9) for value in values)
-    sizes = [case.sizes for case in cases]
+    sizes = _sizes(cases)
     fixed = all(here == sizes[0] for here in sizes)
     if constant and not fixed:
         number = values[0]
@@ -130,3 +130,20 @@ def scale(values: list[float], cases: list[Case]) -> tuple[str, str] | None:
     if re.fullmatch(r"[a-z]\w*/[a-z]\w*", named[0]):
         return "wrong-axis", f"{text}: the mean runs over another axis"
     return ("sum-for-mean" if abs(number) > 1 else "mean-for-sum"), text
+
+
+def _sizes(cases: list[Case]) -> list[dict[str, int]]:
+    """Of each case's axes, and of grad_out's where they are none of these, as a convolution's."""
+    known = [list(sizes) for sizes in zip(*(case.sizes.values() for case in cases), strict=True)]
+    computed = list(zip(*(case.point.grad_out.shape for case in cases), strict=True))
+    return [
+        {
+            **case.sizes,
+            **{
+                f"grad_out.shape[{axis}]": here[number]
+                for axis, here in enumerate(computed)
+                if list(here) not in known
+            },
+        }
+        for number, case in enumerate(cases)
+    ]
