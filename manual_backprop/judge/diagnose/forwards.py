@@ -15,6 +15,11 @@ from manual_backprop.judge.diagnose.tape import Step, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
+PAIRS = (
+    "a column (n, 1) beside a row (n) broadcasts to (n, n): it is the gradient of a loss over all "
+    "pairs"
+)
+
 
 def of_another_forward(cases: list[Case]) -> list[Reading]:
     """Gradients of the forward with one step or argument exchanged."""
@@ -38,7 +43,8 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
 
 def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
     """Labels of another convention; a mask that is inverted or not there."""
-    if step.value.is_floating_point():
+    numbers = step.value.is_floating_point() or step.value.dtype is torch.int64
+    if numbers:
         for what, other in (
             ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
             ("0 and 1 where it holds -1 and 1", lambda y: (y + 1) / 2),
@@ -47,7 +53,11 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
             said = f"it is the gradient with {what}, of {step.name}"
             code = "mask" if uses == 1 and what == "1 - it" else "convention"
             yield code, said, lambda inputs, f=other: f(inputs[0])
-    elif bool(((step.value == 0) | (step.value == 1)).all()):
+    if numbers and step.value.dim() == 1:
+        yield "broadcast-loss", PAIRS, lambda inputs: inputs[0].unsqueeze(1)
+    if step.value.is_floating_point():
+        return
+    if bool(((step.value == 0) | (step.value == 1)).all()):
         for what, other in (
             ("without", torch.ones_like), ("with the inverse of", lambda y: 1 - y.long())
         ):  # fmt: skip
@@ -62,11 +72,7 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
 def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
     called = step.name.strip("_")
     if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
-        what = (
-            f"without {called}, shapes such as (n, 1) and (n) broadcast to (n, n): it is the "
-            "gradient of a loss over all pairs"
-        )
-        yield "broadcast-loss", what, lambda inputs: inputs[0]
+        yield "broadcast-loss", PAIRS, lambda inputs: inputs[0]
     if called in ("var", "std", "var_mean"):
         for correction, said in ((1, "n - 1"), (0, "n")):
             yield (
