@@ -95,7 +95,7 @@ def transposes(x, grad_out):
         (views_grad_out, "layout", "raised RuntimeError"),
         (returns_nan, "nan", "is nan"),
         (back_square_, "aliases", "underscore"),
-        (ignores_grad_out, "ignores-grad-out", "does not depend"),
+        (ignores_grad_out, "ignores-grad-out", "does not change"),
         (transposes, "transposed", "(7, 11)"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

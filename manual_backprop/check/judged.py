@@ -226,9 +226,10 @@ def _limits(
 
 
 def _distinct(findings: Sequence[Finding]) -> list[Finding]:
-    """One finding of each kind and gradient, those with a cause before others."""
+    """One finding of each kind and gradient, those that tell what to do before others."""
     kept: dict[tuple[str, str], Finding] = {}
-    for finding in sorted(findings, key=lambda finding: finding.cause is None):
+    told = "ignores-grad-out"
+    for finding in sorted(findings, key=lambda f: f.cause is None and f.code != told):
         kept.setdefault((finding.code, finding.gradient), finding)
     return list(kept.values())
 

@@ -1,5 +1,6 @@
 """What a check found, for the terminal; imports no torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.report.console import Report
 
 LABEL = 10  # columns of the words at the left
@@ -16,6 +18,15 @@ NOTES = {
     "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
     "arguments in the file, it is checked too",
 }
+UNLIKE = ("raises", "unknown")  # codes whose example is like no other mistake of that name
+VERBS = (
+    "is",
+    "has",
+    "lies",
+    "shares",
+    "does",
+    "draws",
+)  # a message goes on where its gradient is named
 MORE = {1: "what kind of mistake it is", 2: "the cause and its proof", 3: "the derivation"}
 
 
@@ -141,15 +152,24 @@ def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
             page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
         page.say("try", "bold cyan", finding["advice"])
         for other in others:
-            page.say("also", "dim", f"{other['code']}, {_where(record, other)}: {_brief(other)}")
-    if record["gradients"] and (hints < 3 or (hints == 3 and record["derivation"])):
-        page.say("more", "dim", f"--hints {hints + 1} tells {MORE[hints]}")
+            where = ", ".join(filter(None, (other["code"], _where(record, other))))
+            page.say("also", "dim", f"{where}: {_brief(other)}")
+    for number, more in enumerate(_more(record, finding["code"], hints)):
+        page.say("" if number else "more", "dim", more)
+
+
+def _more(record: dict[str, Any], code: str, hints: int) -> Iterator[str]:
+    """Where more is told: by the next hint, and on the page of a code that is named."""
+    if hints < 3 or (hints == 3 and record["derivation"]):
+        yield f"--hints {hints + 1} tells {MORE[hints]}"
+    if hints >= 2 and code in EXAMPLES and code not in UNLIKE:
+        yield f"`manual-backprop explain {code}` shows the smallest example"
 
 
 def _said(finding: dict[str, Any]) -> str:
     gradient = finding.get("gradient")
     message = str(finding["message"])
-    between = " " if message.startswith(("is ", "has ", "lies ", "shares ")) else ": "
+    between = " " if message.split(" ", 1)[0] in VERBS else ": "
     return f"{gradient}{between}{message}" if gradient else message
 
 
@@ -228,7 +248,7 @@ class Page:
             row = Text(f"  {report['name']:<{wide}}  ")
             row.append("right" if right else "wrong", "green" if right else "red")
             if not right:
-                row.append(f"  {_extent(report)}")
+                row.append(f"  {_extent(report)}".rstrip())
             self.console.print(row, soft_wrap=True)
             entries = [report[which] for which in ("first", "worst") if which in report]
             for entry in entries if entries[:1] != entries[1:] else entries[:1]:
@@ -247,10 +267,11 @@ class Page:
 def _extent(report: dict[str, Any]) -> str:
     if "said" in report:
         return str(report["said"])
-    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
+    shape = f"shape {_shape(report['shape'])}"
     if report["entries"] == 1:
-        return "the number"
-    return f"{some} {report['entries']} entries, shape {_shape(report['shape'])}"
+        return shape if report["shape"] else ""
+    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
+    return f"{some} {report['entries']} entries, {shape}"
 
 
 def _number(value: float | str) -> str:
