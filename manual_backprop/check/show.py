@@ -18,6 +18,8 @@ NOTES = {
     "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
     "arguments in the file, it is checked too",
 }
+NOT_BACK = ("raises", "timeout", "crash")  # what Python itself would say is no hint
+NETWORK = "network:"  # how a formula begins that takes several lines
 UNLIKE = ("raises", "unknown")  # codes whose example is like no other mistake of that name
 VERBS = (
     "is",
@@ -75,10 +77,11 @@ def _function(
 ) -> None:
     where = f"{file}:{record['line']}" if record["line"] else str(file)
     page.title(record["function"], f" in {where}")
-    about = f": {record['formula']}" if record["formula"] else ""
-    page.line(f"held to {record['operator']}{about}")
+    about = record["formula"]
+    between = ", a " if about.startswith(NETWORK) else ": " if about else ""
+    page.say("", "", f"held to {record['operator']}{between}{about}", 0)
     if record["sample"]:
-        page.line(f"tried on {sizes(record['samples'][record['sample']])}")
+        page.say("", "", f"tried on {sizes(record['samples'][record['sample']])}", 0)
     page.line()
     if record["steps"]:
         page.line("step by step, each with the right gradient before it:")
@@ -116,7 +119,9 @@ def _function(
 def _test(page: "Page", record: dict[str, Any], file: Path) -> None:
     """On a page of its own, so that it can be copied as it stands."""
     if not record["test"]:
-        page.say("test", "dim", "there is none: no few and plain numbers show what is wrong")
+        page.say("test", "dim", "there is none: no few and plain numbers show what is wrong"
+                 if record["gradients"] else "there is none before it returns gradients of the "
+                 "right shapes")  # fmt: skip
         return
     page.line()
     page.line(f"A test that fails until it is right, for a file beside {file.name}", "bold")
@@ -140,16 +145,16 @@ def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
         page.say("wrong", "bold red", f"{finding['code']}: {finding['meaning']}")
     if hints >= 2:
         page.say("step", "bold", step)
+    if hints >= 3 and cause:
+        page.say("cause", "bold", f"{gradient}: {cause['what']}")
+        page.say("proof", "bold", cause.get("evidence", ""))
+        page.say("forward", "bold", "" if step else cause.get("where", ""))
+        for other in cause.get("also", ()):
+            page.say("or", "dim", other)
+    elif hints >= 3 or finding["code"] in NOT_BACK:
+        where = _where(record, finding)
+        page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
     if hints >= 3:
-        if cause:
-            page.say("cause", "bold", f"{gradient}: {cause['what']}")
-            page.say("proof", "bold", cause.get("evidence", ""))
-            page.say("forward", "bold", "" if step else cause.get("where", ""))
-            for other in cause.get("also", ()):
-                page.say("or", "dim", other)
-        else:
-            where = _where(record, finding)
-            page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
         page.say("try", "bold cyan", finding["advice"])
         for other in others:
             where = ", ".join(filter(None, (other["code"], _where(record, other))))
@@ -164,6 +169,14 @@ def _more(record: dict[str, Any], code: str, hints: int) -> Iterator[str]:
         yield f"--hints {hints + 1} tells {MORE[hints]}"
     if hints >= 2 and code in EXAMPLES and code not in UNLIKE:
         yield f"`manual-backprop explain {code}` shows the smallest example"
+    if code == "unknown":
+        if record["formula"].startswith(NETWORK) and not record["steps"]:
+            yield (
+                'with a parameter steps, grad_h = steps("h", grad_h) tells whether the gradient of '
+                "the forward's h is right"
+            )
+        if not record["test"]:
+            yield "--test shows it on the smallest numbers"
 
 
 def _said(finding: dict[str, Any]) -> str:

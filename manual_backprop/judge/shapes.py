@@ -27,6 +27,11 @@ def wrong_shape(
             f": {expected} with the {others[name]} of {name} makes all pairs; bring both to one "
             f"shape before you compute with them, as by {name}.reshape{expected}"
         )
+    if got == () and _without_ones(expected):
+        return "shape", (
+            ": it is one number, as .sum() and .mean() give of all entries; name the axes to sum "
+            "over, as in .sum(0)"
+        )
     if _without_ones(got) == _without_ones(expected):
         return "shape", _misplaced_one(got, expected, others.get("grad_out", ()))
     if lent := _axes_lent(got, expected):
