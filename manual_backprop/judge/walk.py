@@ -89,7 +89,8 @@ class Walk:
                 except Broken as broken:
                     found = self.diagnoses.named(backward, broken.finding, own.sample)
                     more = once_multiplied(found, backward, points[0], self.diagnoses)
-                    self.verdict.findings += [found, *more]
+                    others = self.diagnoses.others(backward, found, own.sample)
+                    self.verdict.findings += [found, *others, *more]
                 progress()
         except Unjudgeable as error:
             if own.own or self.op.oracle is None:

@@ -4,7 +4,7 @@ A cause is named only if it gives every wrong gradient that it touches to roundi
 ones right, and does so for several draws at several sizes. Otherwise nothing is named.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
@@ -123,6 +123,24 @@ class Diagnoses:
                 if finding.gradient in cause.gradients and says_more:
                     return replace(finding, code=cause.code, cause=cause)
         return finding
+
+    def others(self, backward: Backward, found: Finding, sample: str) -> Iterator[Finding]:
+        """The causes that are known of its other wrong gradients.
+
+        Args:
+            backward: the function that is wrong.
+            found: as `named` gave it.
+            sample: as it was given to `named`.
+        """
+        if found.cause is None and found.code != "unknown":
+            return
+        for cause in self.known.get((backward, sample), ()):
+            if cause != found.cause and found.gradient not in cause.gradients:
+                yield Finding(
+                    found.backward, cause.gradients[0], cause.code, f"is wrong: {cause.what}",
+                    sample=found.sample, dtype=found.dtype, device=found.device,
+                    layout=found.layout, cause=cause,
+                )  # fmt: skip
 
     def _causes(self, backward: Backward, sample: str) -> tuple[Cause, ...]:
         key = backward, sample
