@@ -3,8 +3,10 @@
 import os
 
 import pytest
+from click.testing import CliRunner
 
 from manual_backprop.check.command import status
+from manual_backprop.cli import main
 
 LIN = "def back_lin(x, w, grad_out):\n    return {}\n"
 RIGHT = LIN.format("grad_out @ w.T, x.T @ grad_out, grad_out.sum(0)")
@@ -227,3 +229,47 @@ def test_only_the_first_call_is_heard(learner, capfd):
     heard = capfd.readouterr()
     assert heard.out.split() == ["out", "after"]
     assert heard.err.split() == ["err"]
+
+
+def test_where_to_read_more_is_told_and_is_there(learner):
+    answer = learner.check(MEAN)
+    (line,) = (line for line in learner.page(answer) if "manual-backprop explain" in line)
+    command = line.split("`")[1].split()[1:]
+    assert command == ["explain", "mean-for-sum"]
+    assert CliRunner().invoke(main, [*command, "--no-verdict"]).exit_code == 0
+    assert not any("explain" in line for line in learner.page(answer, hints=1))
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("grad_out @ w", ["transpose"]),
+        ("grad_out + w", ["keepdim=True"]),
+        ("gradout @ w.T", ["grad_out", "knows x, w, grad_out"]),
+    ],
+    ids=["product", "broadcast", "name"],
+)
+def test_what_torch_and_python_raise_has_advice_of_its_own(expression, words, learner):
+    found = learner.only(LIN.format(f"{expression}, x.T @ grad_out, grad_out.sum(0)"))
+    assert code(found) == "raises"
+    assert all(word in found["findings"][0]["advice"] for word in words)
+
+
+@pytest.mark.parametrize("hints", [1, 2, 3, 4])
+def test_what_was_raised_is_told_with_every_hint(hints, learner):
+    answer = learner.check(LIN.format("grad_out @ w.T, x.T @ grad_out, gradout"))
+    assert any("NameError" in line and "mine.py:2" in "".join(learner.page(answer, hints=hints))
+               for line in learner.page(answer, hints=hints))  # fmt: skip
+
+
+def test_of_two_mistakes_the_one_that_says_what_to_do_comes_first(learner):
+    found = learner.only("def back_mse(pred, target):\n    return 2 * (pred - target[:, None])\n")
+    assert [finding["code"] for finding in found["findings"]] == [
+        "ignores-grad-out", "sum-for-mean",
+    ]  # fmt: skip
+    assert found["gradients"][0]["right"] is False
+
+
+def test_a_network_is_described_within_the_page(learner):
+    text = "def back_sigmoid_mlp(x, weights, target, grad_out):\n    return x * 0, weights\n"
+    assert max(map(len, learner.page(learner.check(text))[1:])) <= 80

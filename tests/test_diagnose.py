@@ -109,6 +109,51 @@ def spoiled(change):
     return back_spoiled
 
 
+def in_float32_alone(change):
+    """As spoiled, of a kernel that refuses any other dtype."""
+
+    def back_narrow(x, w, grad_out):
+        if x.dtype is not torch.float32:
+            raise TypeError("the kernel has float32 alone")
+        return change(back_lin(x, w, grad_out), x, w, grad_out)
+
+    return back_narrow
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda g, x, *_: (g[0], g[1] * len(x), g[2]), ("sum-for-mean", "grad_w")),
+        (lambda g, x, *_: (g[0], g[1], g[2] / len(x)), ("mean-for-sum", "grad_b")),
+        (lambda g, *_: (g[0], -g[1], g[2]), ("sign", "grad_w")),
+        (lambda g, *_: (g[0], g[1] * 11, g[2]), ("factor", "grad_w")),
+        (lambda g, *_: (0 * g[0], g[1], g[2]), ("zero", "grad_x")),
+        (lambda g, *_: (g[0].flip(0), g[1], g[2]), ("flipped", "grad_x")),
+    ],
+    ids=["times-n", "mean", "sign", "eleven", "zero", "flipped"],
+)
+def test_a_kernel_without_float64_is_told_what_its_gradient_is(change, expected):
+    (finding,) = verify(
+        OPS["lin"], in_float32_alone(change), samples=["rows"], dtypes=torch.float32,
+        parts=["values"], seeds=(0,),
+    ).findings  # fmt: skip
+    assert (finding.code, finding.gradient) == expected
+    assert finding.cause.gradients == (finding.gradient,)
+
+
+@pytest.mark.parametrize("off", [1e-4, 1e-3, 0.1])
+def test_of_numbers_without_a_cause_none_is_named_in_float32_either(off, seed):
+    def change(grads, x, w, grad_out):
+        noise = torch.rand(w.shape, generator=torch.Generator().manual_seed(seed))
+        return grads[0], grads[1] * (1 + off * noise), grads[2]
+
+    (finding,) = verify(
+        OPS["lin"], in_float32_alone(change), samples=["rows"], dtypes=torch.float32,
+        parts=["values"], seeds=(0,),
+    ).findings  # fmt: skip
+    assert finding.code == "unknown"
+
+
 def test_a_factor_is_an_axis_only_where_it_is_at_other_sizes_too():
     def of_the_axis(grads, x, w, grad_out):
         return grads[0], grads[1] * len(x), grads[2]

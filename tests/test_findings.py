@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import Op
@@ -95,7 +96,7 @@ def transposes(x, grad_out):
         (views_grad_out, "layout", "raised RuntimeError"),
         (returns_nan, "nan", "is nan"),
         (back_square_, "aliases", "underscore"),
-        (ignores_grad_out, "ignores-grad-out", "does not depend"),
+        (ignores_grad_out, "ignores-grad-out", "does not change"),
         (transposes, "transposed", "(7, 11)"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -131,7 +132,7 @@ def test_wrong_arity_is_named():
     )
     finding = verify(two, dtypes=[torch.float64]).findings[0]
     assert finding.code == "arity"
-    assert "returned 1 gradient, and wrt asks for 2: grad_x, grad_w" in finding.message
+    assert "returned 1 gradient, and grad_x and grad_w are due" in finding.message
     finding = verify(two, returns_nothing, dtypes=[torch.float64]).findings[0]
     assert (finding.code, finding.message) == ("arity", "returned None; did you forget return?")
 
@@ -246,3 +247,42 @@ def test_an_oracle_that_is_another_function_far_out_is_suspected():
     assert "agrees with autograd of the forward itself" in finding.message
     got, expected = finding.message.split("got ")[1].split(": off")[0].split(" at ")
     assert got != expected.split("expected ")[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "wrong", "said"),
+    [
+        ((11, 7), 77, "; all 77 entries are wrong"),
+        ((11, 7), 76, "; 76 of 77 entries are wrong"),
+        ((11, 7), 1, "; 1 of 77 entries is wrong"),
+        ((1,), 1, "is allowed"),
+        ((), 1, "is allowed"),
+    ],
+)
+def test_how_many_entries_are_wrong_is_said_as_people_say_it(shape, wrong, said):
+    def back(x, grad_out):
+        grad = back_square(x, grad_out)
+        grad.view(-1)[:wrong] *= 1.5
+        return grad
+
+    square = op(samples={"one": lambda rand: (rand(*shape),)})
+    (finding,) = verify(square, back, dtypes=[torch.float64], parts=["values"], seeds=(0,),
+                        layouts=("contiguous",)).findings  # fmt: skip
+    assert finding.message.endswith(said)
+    assert "[]" not in finding.message
+    assert "  " not in finding.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [(Tensor.numpy, "torch.from_numpy"), (lambda g: g.sum().item(), ".item()"),
+     (lambda g: (g, None), "tensor alone")],
+    ids=["array", "number", "tuple"],
+)  # fmt: skip
+def test_what_is_no_tensor_is_told_how_to_be_one(kind, remedy):
+    def back(x, grad_out):
+        return kind(back_square(x, grad_out))
+
+    (finding,) = verify(op(), back, dtypes=[torch.float64]).findings
+    assert finding.code == "not-a-tensor"
+    assert remedy in finding.message

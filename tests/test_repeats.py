@@ -1,7 +1,9 @@
 """A backward that keeps something from call to call is found, and no other is called one."""
 
+import random
 from itertools import count
 
+import numpy as np
 import pytest
 import torch
 
@@ -153,3 +155,51 @@ def test_memory_that_is_handed_out_twice_is_told_as_it_is():
 
 def torch_mean(x):
     return torch.mean(x)
+
+
+NUMBERS = {
+    "torch": torch.rand,
+    "dropout": lambda n: torch.nn.functional.dropout(torch.ones(n)),
+    "numpy": lambda n: torch.from_numpy(np.random.rand(n)),
+    "random": lambda n: torch.tensor([random.random() for _ in range(n)]),
+}
+
+
+def back_drawing(draw):
+    def back_square_drawn(x, grad_out):
+        return 2 * x * grad_out * draw(x.shape[-1]).to(x)
+
+    return back_square_drawn
+
+
+@pytest.mark.parametrize("parts", [["values"], ["promises"]])
+@pytest.mark.parametrize("draw", NUMBERS.values(), ids=NUMBERS)
+def test_random_numbers_are_drawn_and_not_kept(draw, parts, seed):
+    for seeded in (torch.manual_seed, np.random.seed, random.seed):
+        seeded(seed)
+    (finding,) = verify(
+        op(backwards=(back_drawing(draw),)), dtypes=F64, parts=parts, seeds=(0,),
+        layouts=("contiguous",),
+    ).findings  # fmt: skip
+    assert finding.code == "not-repeatable"
+    assert "draws random numbers" in finding.message
+
+
+def test_what_is_kept_is_stateful_though_numbers_are_drawn_too():
+    calls = count(1)
+
+    def back_square_drawn(x, grad_out):
+        return 2 * x * grad_out * (next(calls) + torch.rand(()))
+
+    (finding,) = judged(op(backwards=(back_square_drawn,))).findings
+    assert finding.code == "stateful"
+
+
+def test_numbers_that_are_drawn_from_one_seed_are_the_same_at_every_call():
+    def back_square_seeded(x, grad_out):
+        noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+        return 2 * x * grad_out * noise
+
+    codes = {finding.code for finding in verify(op(), back_square_seeded, dtypes=F64).findings}
+    assert codes
+    assert not codes & {"not-repeatable", "stateful"}

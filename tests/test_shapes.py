@@ -89,3 +89,54 @@ def test_an_axis_of_one_that_was_dropped_is_put_back():
     (finding,) = verify(two, dtypes=[torch.float64]).findings
     assert finding.code == "shape"
     assert "axis 1 of 1 is missing; take keepdim=True, or unsqueeze" in finding.message
+
+
+def back_affine_of_one_number(x, w, grad_out):
+    grad_x, grad_w, grad_b = back_affine(x, w, grad_out)
+    return grad_x, grad_w, grad_b.sum()
+
+
+def test_a_sum_over_everything_is_told_as_one():
+    (finding,) = verify(AFFINE, back_affine_of_one_number, dtypes=[torch.float64]).findings
+    assert (finding.gradient, finding.code) == ("grad_b", "shape")
+    assert ".sum(0)" in finding.message
+
+
+def column_loss(pred, target):
+    return (pred - target[:, None]).square().sum()
+
+
+def row_loss(pred, target):
+    return (pred - target[:, 0]).square().sum()
+
+
+def back_all_pairs(pred, target, grad_out):
+    return 2 * grad_out * (pred - target)
+
+
+@pytest.mark.parametrize(
+    ("loss", "shapes", "mended"),
+    [(column_loss, ((11, 1), (11,)), "(11, 1)"), (row_loss, ((11,), (11, 1)), "(11,)")],
+    ids=["column", "row"],
+)
+def test_a_gradient_of_all_pairs_is_that_of_a_broadcast_loss(loss, shapes, mended):
+    def sample(rand, n=11):
+        return tuple(rand(*(n if size == 11 else 1 for size in shape)) for shape in shapes)
+
+    one = Op(loss, (back_all_pairs,), {"column": sample}, ("pred",), None)
+    (finding,) = verify(one, dtypes=[torch.float64]).findings
+    assert (finding.gradient, finding.code) == ("grad_pred", "broadcast-loss")
+    assert f"target.reshape{mended}" in finding.message
+
+
+def test_a_gradient_that_was_lent_to_a_square_is_none_of_a_loss_over_all_pairs():
+    def shifted(x, rows, columns):
+        return x + rows + columns
+
+    def back_shifted(grad_out):
+        return grad_out, grad_out
+
+    square = {"square": lambda rand, n=11: (rand(n, n), rand(n, 1), rand(n))}
+    lent = Op(shifted, (back_shifted,), square, ("rows", "columns"), None)
+    (finding,) = verify(lent, dtypes=[torch.float64]).findings
+    assert (finding.gradient, finding.code) == ("grad_rows", "not-reduced")

@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import wraps
-from inspect import getsource, getsourcelines, signature
+from inspect import getsource, getsourcelines, signature, unwrap
 from typing import Any
 
 import torch
@@ -116,7 +117,7 @@ def judged(
         "samples": {name: _about(target.op, name) for name in (*first, *others)},
         "gradients": fed or gradient_reports(op, backward, at),
         "steps": steps,
-        "findings": [fields(finding) for finding in findings],
+        "findings": [fields(finding, _names(target.backward)) for finding in findings],
         "limits": [fields(finding) for finding in limits],
         "notes": [finding_fields(note) for note in verdict.notes],
     }
@@ -134,17 +135,39 @@ def _test(target: Target, op: Op, findings: Sequence[Finding]) -> str:
     return ""
 
 
-def fields(finding: Finding) -> dict[str, Any]:
-    """A finding as JSON, with what its code means and where to look."""
+def fields(finding: Finding, known: Sequence[str] = ()) -> dict[str, Any]:
+    """A finding as JSON, with what its code means and where to look.
+
+    Args:
+        finding: of a function.
+        known: the names of its parameters and variables.
+    """
     code = CODES[finding.code]
     advice = code.advice
-    if finding.code == "raises" and (
-        name := re.search(r"NameError: name '(\w+)'", finding.message)
-    ):
-        advice = remedy(name[1]) or "Is it misspelt? Compare it with the function's parameters."
-    if finding.code == "raises" and "EOFError" in finding.message:
-        advice = "Leave input() out: nobody is there to answer while the function is judged."
+    if finding.code == "raises":
+        advice = _of_error(finding.message, known) or advice
     return {**finding_fields(finding), "meaning": code.meaning, "advice": advice}
+
+
+def _of_error(said: str, known: Sequence[str]) -> str:
+    """Where to look for what a function raised; empty of errors that say it themselves."""
+    if name := re.search(r"NameError: name '(\w+)'", said):
+        close = get_close_matches(name[1], known, n=1, cutoff=0.6)
+        guess = f"Did you mean {close[0]}?" if close else "Is it misspelt?"
+        return remedy(name[1]) or f"{guess} The function knows {', '.join(known)}."
+    if "EOFError" in said:
+        return "Leave input() out: nobody is there to answer while the function is judged."
+    if "cannot be multiplied" in said:
+        return (
+            "In a product (a, b) @ (c, d) b and c have to be the same. Is a transpose, .T, "
+            "missing, or do the factors stand in the wrong order?"
+        )
+    if "must match the size of tensor b" in said:
+        return (
+            "Write the two shapes below each other, aligned at the right: sizes are equal, or one "
+            "is 1. Is an axis to be put in by [:, None], or kept by keepdim=True?"
+        )
+    return ""
 
 
 def _samples(op: Op, backward: Callable[..., Any], *, lenient: bool) -> tuple[list[str], list[str]]:
@@ -226,11 +249,18 @@ def _limits(
 
 
 def _distinct(findings: Sequence[Finding]) -> list[Finding]:
-    """One finding of each kind and gradient, those with a cause before others."""
+    """One finding of each kind and gradient, those that tell what to do before others."""
     kept: dict[tuple[str, str], Finding] = {}
-    for finding in sorted(findings, key=lambda finding: finding.cause is None):
+    told = "ignores-grad-out"
+    for finding in sorted(findings, key=lambda f: f.cause is None and f.code != told):
         kept.setdefault((finding.code, finding.gradient), finding)
     return list(kept.values())
+
+
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Of its parameters and variables."""
+    code = getattr(unwrap(function), "__code__", None)
+    return code.co_varnames if code else ()
 
 
 def _line(function: Callable[..., Any]) -> int:

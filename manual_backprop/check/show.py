@@ -1,5 +1,6 @@
 """What a check found, for the terminal; imports no torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
 
+from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.report.console import Report
 
 LABEL = 10  # columns of the words at the left
@@ -16,6 +18,17 @@ NOTES = {
     "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
     "arguments in the file, it is checked too",
 }
+NOT_BACK = ("raises", "timeout", "crash")  # what Python itself would say is no hint
+NETWORK = "network:"  # how a formula begins that takes several lines
+UNLIKE = ("raises", "unknown")  # codes whose example is like no other mistake of that name
+VERBS = (
+    "is",
+    "has",
+    "lies",
+    "shares",
+    "does",
+    "draws",
+)  # a message goes on where its gradient is named
 MORE = {1: "what kind of mistake it is", 2: "the cause and its proof", 3: "the derivation"}
 
 
@@ -64,10 +77,11 @@ def _function(
 ) -> None:
     where = f"{file}:{record['line']}" if record["line"] else str(file)
     page.title(record["function"], f" in {where}")
-    about = f": {record['formula']}" if record["formula"] else ""
-    page.line(f"held to {record['operator']}{about}")
+    about = record["formula"]
+    between = ", a " if about.startswith(NETWORK) else ": " if about else ""
+    page.say("", "", f"held to {record['operator']}{between}{about}", 0)
     if record["sample"]:
-        page.line(f"tried on {sizes(record['samples'][record['sample']])}")
+        page.say("", "", f"tried on {sizes(record['samples'][record['sample']])}", 0)
     page.line()
     if record["steps"]:
         page.line("step by step, each with the right gradient before it:")
@@ -105,7 +119,9 @@ def _function(
 def _test(page: "Page", record: dict[str, Any], file: Path) -> None:
     """On a page of its own, so that it can be copied as it stands."""
     if not record["test"]:
-        page.say("test", "dim", "there is none: no few and plain numbers show what is wrong")
+        page.say("test", "dim", "there is none: no few and plain numbers show what is wrong"
+                 if record["gradients"] else "there is none before it returns gradients of the "
+                 "right shapes")  # fmt: skip
         return
     page.line()
     page.line(f"A test that fails until it is right, for a file beside {file.name}", "bold")
@@ -129,27 +145,44 @@ def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
         page.say("wrong", "bold red", f"{finding['code']}: {finding['meaning']}")
     if hints >= 2:
         page.say("step", "bold", step)
+    if hints >= 3 and cause:
+        page.say("cause", "bold", f"{gradient}: {cause['what']}")
+        page.say("proof", "bold", cause.get("evidence", ""))
+        page.say("forward", "bold", "" if step else cause.get("where", ""))
+        for other in cause.get("also", ()):
+            page.say("or", "dim", other)
+    elif hints >= 3 or finding["code"] in NOT_BACK:
+        where = _where(record, finding)
+        page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
     if hints >= 3:
-        if cause:
-            page.say("cause", "bold", f"{gradient}: {cause['what']}")
-            page.say("proof", "bold", cause.get("evidence", ""))
-            page.say("forward", "bold", "" if step else cause.get("where", ""))
-            for other in cause.get("also", ()):
-                page.say("or", "dim", other)
-        else:
-            where = _where(record, finding)
-            page.say("found", "bold", f"{where}: {_said(finding)}" if where else _said(finding))
         page.say("try", "bold cyan", finding["advice"])
         for other in others:
-            page.say("also", "dim", f"{other['code']}, {_where(record, other)}: {_brief(other)}")
-    if record["gradients"] and (hints < 3 or (hints == 3 and record["derivation"])):
-        page.say("more", "dim", f"--hints {hints + 1} tells {MORE[hints]}")
+            where = ", ".join(filter(None, (other["code"], _where(record, other))))
+            page.say("also", "dim", f"{where}: {_brief(other)}")
+    for number, more in enumerate(_more(record, finding["code"], hints)):
+        page.say("" if number else "more", "dim", more)
+
+
+def _more(record: dict[str, Any], code: str, hints: int) -> Iterator[str]:
+    """Where more is told: by the next hint, and on the page of a code that is named."""
+    if hints < 3 or (hints == 3 and record["derivation"]):
+        yield f"--hints {hints + 1} tells {MORE[hints]}"
+    if hints >= 2 and code in EXAMPLES and code not in UNLIKE:
+        yield f"`manual-backprop explain {code}` shows the smallest example"
+    if code == "unknown":
+        if record["formula"].startswith(NETWORK) and not record["steps"]:
+            yield (
+                'with a parameter steps, grad_h = steps("h", grad_h) tells whether the gradient of '
+                "the forward's h is right"
+            )
+        if not record["test"]:
+            yield "--test shows it on the smallest numbers"
 
 
 def _said(finding: dict[str, Any]) -> str:
     gradient = finding.get("gradient")
     message = str(finding["message"])
-    between = " " if message.startswith(("is ", "has ", "lies ", "shares ")) else ": "
+    between = " " if message.split(" ", 1)[0] in VERBS else ": "
     return f"{gradient}{between}{message}" if gradient else message
 
 
@@ -228,7 +261,7 @@ class Page:
             row = Text(f"  {report['name']:<{wide}}  ")
             row.append("right" if right else "wrong", "green" if right else "red")
             if not right:
-                row.append(f"  {_extent(report)}")
+                row.append(f"  {_extent(report)}".rstrip())
             self.console.print(row, soft_wrap=True)
             entries = [report[which] for which in ("first", "worst") if which in report]
             for entry in entries if entries[:1] != entries[1:] else entries[:1]:
@@ -247,10 +280,11 @@ class Page:
 def _extent(report: dict[str, Any]) -> str:
     if "said" in report:
         return str(report["said"])
-    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
+    shape = f"shape {_shape(report['shape'])}"
     if report["entries"] == 1:
-        return "the number"
-    return f"{some} {report['entries']} entries, shape {_shape(report['shape'])}"
+        return shape if report["shape"] else ""
+    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
+    return f"{some} {report['entries']} entries, {shape}"
 
 
 def _number(value: float | str) -> str:

@@ -35,12 +35,12 @@ CODES = {
         "Put your own lines in place of raise NotImplementedError.",
     ),
     "arity": Code(
-        "Another number of gradients than arguments that get one.",
-        "Return one gradient for each name in wrt, in that order.",
+        "The number of gradients is not that of the arguments that get one.",
+        "Return one gradient for each argument that gets one, in the order of the arguments.",
     ),
     "not-a-tensor": Code(
-        "A gradient is None, a number or a tuple.",
-        "Return the tensor itself; did you forget return?",
+        "A gradient is no tensor but None, a number, a tuple or an array of numpy.",
+        "End the function with return and the gradient, as a tensor of torch.",
     ),
     "shape": Code(
         "A gradient has another shape than what it is the gradient of.",
@@ -64,7 +64,8 @@ CODES = {
     ),
     "mutates": Code(
         "The function writes to what it was given.",
-        "Work on a copy: x = x.clone(), or out-of-place operations in place of those ending in _.",
+        "Work on a copy, x = x.clone(), or make a new tensor: x * y for x *= y, x.mul(y) for "
+        "x.mul_(y), torch.where for x[...] = y.",
     ),
     "aliases": Code(
         "A gradient shares memory with an argument or another gradient.",
@@ -76,7 +77,8 @@ CODES = {
         "the call.",
     ),
     "not-repeatable": Code(
-        "The same call gives other bits: sums are added up in another order, or numbers drawn.",
+        "The same call gives another result: random numbers are drawn, or sums are added up in no "
+        "fixed order.",
         "Draw nothing in a backward; what is random belongs to the forward's arguments.",
     ),
     "layout": Code(
@@ -120,7 +122,7 @@ CODES = {
     ),
     "swapped": Code(
         "Two gradients have changed places.",
-        "Return them in the order of wrt.",
+        "Return them in the order of the arguments.",
     ),
     "flipped": Code(
         "The right gradient in reverse order along an axis.",

@@ -89,6 +89,7 @@ EXAMPLES = {
         "    sums[x.shape] = sums.get(x.shape, 0) + grad_x\n    return sums[x.shape]",
         "    return grad_x",
     ),
+    "not-repeatable": _relu("(x > 0) * torch.nn.functional.dropout(grad_out, 0.5)"),
     "layout": _relu("(x > 0) * grad_out.as_strided(x.shape, (1,))"),
     "nan": Example(
         "tanh",
@@ -199,7 +200,6 @@ WITHOUT = {  # why a code has no example
     "crash": "Only `manual-backprop check` says it, of the process that a file runs in.",
     "unwritten": "Only `manual-backprop check` says it, of `raise NotImplementedError`.",
     "device": "It takes a second device, such as a GPU.",
-    "not-repeatable": "It takes threads that add up in the order in which they come by.",
     "unstable": "It is a note and not a finding: in float32 the same backward is right.",
     "forward": "It is said of a forward, and those of this house are right.",
     "witnesses": "It is said of an operator and its oracle, before any backward is called.",

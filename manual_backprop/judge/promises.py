@@ -17,7 +17,7 @@ from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.repeats import differs, same_bits
 from manual_backprop.judge.result import flat, needed
 from manual_backprop.judge.trial import Trial
-from manual_backprop.judge.values import first_index
+from manual_backprop.judge.values import at, first_index
 from manual_backprop.judge.verdict import Broken, Finding
 
 
@@ -42,19 +42,16 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
             differs = ~((got - expected).abs() <= allowed) & (expected.abs() < info.max / 2)
             if differs.any():
                 index = first_index(differs)
-                unmoved = torch.equal(got, plain)
+                ignored = torch.equal(got, plain) and not _turns(trial, plain, label)
                 yield trial.finding(
-                    "ignores-grad-out"
-                    if unmoved and not _turns(trial, plain, label)
-                    else "not-linear",
-                    f"with grad_out times {_power(scale)} it is {float(got[index]):.6g} at "
-                    f"{list(index)}, not {float(expected[index]):.6g}: "
-                    + (
-                        "the gradient does not depend on grad_out; multiply by it"
-                        if unmoved
-                        else "a gradient is linear in grad_out; look for abs, clamp, a threshold, "
-                        "a square or a norm"
-                    ),
+                    "ignores-grad-out" if ignored else "not-linear",
+                    f"does not change when grad_out does: with grad_out times {_power(scale)} "
+                    f"it is still {float(got[index]):.6g}{at(index)}; multiply it by grad_out"
+                    if ignored
+                    else f"does not grow in proportion to grad_out: {_power(scale)} times grad_out "
+                    f"gives {float(got[index]):.6g}{at(index)}, and should give "
+                    f"{float(expected[index]):.6g}; look for abs, clamp, a threshold, a square or "
+                    "a norm of grad_out",
                     label,
                 )
                 return
@@ -90,8 +87,9 @@ def additive(trial: Trial) -> Iterator[Finding]:
         if error > (allowed := 3 * float(budget.allowed.max())):
             yield trial.finding(
                 "not-linear",
-                f"the gradients of two parts of grad_out do not add up to that of the whole: off "
-                f"by {error:.1e} where {allowed:.1e} is allowed",
+                "does not add up: the gradients of two parts of grad_out sum to another gradient "
+                f"than that of the whole, off by {error:.1e} where {allowed:.1e} is allowed; look "
+                "for a threshold, a square or a norm of grad_out",
                 label,
                 error=error,
                 allowed=allowed,
@@ -112,7 +110,7 @@ def zero_for_zero(trial: Trial) -> Iterator[Finding]:
             index = first_index(differs)
             yield trial.finding(
                 "zero",
-                f"is {float(grad[index]):.6g} at {list(index)} for a grad_out of zeros, not 0",
+                f"is {float(grad[index]):.6g}{at(index)} for a grad_out of zeros, not 0",
                 label,
             )
             return

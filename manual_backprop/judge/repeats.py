@@ -1,8 +1,10 @@
 """A call depends on the numbers that it is given and on nothing before it."""
 
+import random
 from collections.abc import Iterator, Sequence
 from copy import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +13,11 @@ from manual_backprop.judge.memory import overlap
 from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.verdict import Finding
 
+DRAWS = (
+    "draws random numbers, so every call gives another gradient; what is random, as a mask, has to "
+    "be an argument, so that the backward sees what the forward used"
+)
+SEEDS = (0, 1, 2)
 UNLIKE = (
     "the sample draws other shapes each time, so it is not tried whether other numbers in the same "
     "tensors give another gradient"
@@ -50,10 +57,17 @@ def repeatable(trial: Trial, other: Trial) -> Iterator[Finding]:
         if not same_bits(a, new):
             when = "again" if other is trial else "again, after a call on other numbers,"
             broken = f"called {when} with the same numbers, it is another gradient"
-            yield differs(trial, label, a, new, "from call to call", broken)
+            found = differs(trial, label, a, new, "from call to call", broken)
+            yield found if found.code != "stateful" else next(random_numbers(trial), found)
             break
     if fresh:
         yield from _follows_the_numbers(trial, other, fresh)
+
+
+def at_once(trial: Trial) -> Iterator[Finding]:
+    """The same call again with nothing in between: what is beyond rounding of a wrong gradient."""
+    yield from random_numbers(trial)
+    yield from (found for found in repeatable(trial, trial) if not within_rounding(found))
 
 
 def _follows_the_numbers(trial: Trial, other: Trial, fresh: Sequence[Tensor]) -> Iterator[Finding]:
@@ -115,6 +129,35 @@ def differs(trial: Trial, label: str, a: Tensor, b: Tensor, when: str, broken: s
         "judging, fixes it in PyTorch's kernels, and in your own add up in one order",
         label,
     )
+
+
+def within_rounding(finding: Finding) -> bool:
+    """Whether it says of a right gradient that its last bits differ from call to call."""
+    return finding.code == "not-repeatable" and finding.message != DRAWS
+
+
+def random_numbers(trial: Trial) -> Iterator[Finding]:
+    """The random numbers that it draws, and nothing else, make one call differ from another."""
+    numpys = np.random.get_state()
+    pythons = random.getstate()
+    try:
+        with torch.random.fork_rng():
+            first, *others = (_seeded(trial, seed) for seed in SEEDS)
+            for label, *grads in zip(trial.point.labels, first, *others, strict=True):
+                if not all(same_bits(grads[0], other) for other in grads[1:]):
+                    if all(map(same_bits, first, _seeded(trial, SEEDS[0]))):
+                        yield trial.finding("not-repeatable", DRAWS, label)
+                    return
+    finally:
+        np.random.set_state(numpys)
+        random.setstate(pythons)
+
+
+def _seeded(trial: Trial, seed: int) -> tuple[Tensor, ...]:
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return trial.gradients(copy=True)
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

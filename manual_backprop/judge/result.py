@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -31,7 +32,7 @@ def formed(trial: "Trial", result: Any) -> tuple[Tensor, ...]:
             trial.finding(
                 "arity",
                 f"returned {len(results)} gradient{'' if len(results) == 1 else 's'}, "
-                f"and wrt asks for {len(wrt)}: {', '.join('grad_' + name for name in wrt)}",
+                f"and {_listed(wrt)} are due",
             )
         )
     flat_results: list[Any] = []
@@ -42,8 +43,9 @@ def formed(trial: "Trial", result: Any) -> tuple[Tensor, ...]:
                 raise Broken(
                     trial.finding(
                         "arity",
-                        f"{name} is a tuple of {len(parts)} tensors; "
-                        "return as many gradients, in a tuple",
+                        f"is {_kind(value)}, and {name} is a tuple of {len(parts)} tensors: "
+                        f"return a tuple of {len(parts)} gradients in its place"
+                        + (f"; in order, {_listed(wrt)} are due" if len(wrt) > 1 else ""),
                         f"grad_{name}",
                     )
                 )
@@ -86,9 +88,8 @@ def _like(
     trial: "Trial", label: str, value: Any, truth: Tensor, results: Sequence[Any] = ()
 ) -> None:
     if not isinstance(value, Tensor):
-        what = "None" if value is None else f"of type {type(value).__name__}"
-        remedy = "; return the tensor itself" if isinstance(value, tuple) else ""
-        raise Broken(trial.finding("not-a-tensor", f"is {what}, not a tensor{remedy}", label))
+        said = f"is {_kind(value)}, not a tensor{_remedy(value)}"
+        raise Broken(trial.finding("not-a-tensor", said, label))
     if value.shape != truth.shape:
         raise Broken(_misshapen(trial, label, value, truth, results))
     if value.dtype is not trial.point.dtype:
@@ -104,6 +105,31 @@ def _like(
         raise Broken(
             trial.finding("device", f"lies on {value.device}, not on {trial.device}", label)
         )
+
+
+def _listed(wrt: Sequence[str]) -> str:
+    """As in "grad_x, grad_w and grad_b"."""
+    *rest, last = (f"grad_{name}" for name in wrt)
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def _kind(value: Any) -> str:
+    """What a result is, as in "a tuple of 2"."""
+    if value is None:
+        return "None"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"of type {type(value).__name__}"
+
+
+def _remedy(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "; return the tensor alone"
+    if isinstance(value, np.ndarray | np.generic):
+        return "; compute with torch, without .numpy(), or end in torch.from_numpy(...)"
+    if isinstance(value, int | float):
+        return "; leave out .item() and float(), which make a plain number of a tensor"
+    return ""
 
 
 def _misshapen(

@@ -1,6 +1,9 @@
 """What a gradient's wrong shape tells about the mistake; nothing that the shapes do not prove."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import torch
 
 Shape = tuple[int, ...]
 
@@ -18,6 +21,17 @@ def wrong_shape(
     """
     if len(got) >= 2 and tuple(reversed(got)) == expected:
         return "transposed", ": it is transposed"
+    if name := _paired(got, expected, others):
+        code = "shape" if name in ("out", "grad_out") else "broadcast-loss"
+        return code, (
+            f": {expected} with the {others[name]} of {name} makes all pairs; bring both to one "
+            f"shape before you compute with them, as by {name}.reshape{expected}"
+        )
+    if got == () and _without_ones(expected):
+        return "shape", (
+            ": it is one number, as .sum() and .mean() give of all entries; name the axes to sum "
+            "over, as in .sum(0)"
+        )
     if _without_ones(got) == _without_ones(expected):
         return "shape", _misplaced_one(got, expected, others.get("grad_out", ()))
     if lent := _axes_lent(got, expected):
@@ -46,6 +60,18 @@ def out_of_order(got: Sequence[Shape], expected: Mapping[str, Shape]) -> str:
     if sorted(got) != sorted(expected.values()):
         return ""
     return f": the shapes are right in another order; return the gradients of {', '.join(expected)}"
+
+
+def _paired(got: Shape, expected: Shape, others: Mapping[str, Shape]) -> str:
+    """The tensor as long as the gradient that was broadcast with it, (n, 1) with (n) to (n, n)."""
+    if got in others.values():
+        return ""
+    for name, shape in others.items():
+        if shape != expected and _without_ones(shape) == _without_ones(expected):
+            with suppress(RuntimeError):
+                if got == torch.broadcast_shapes(shape, expected):
+                    return name
+    return ""
 
 
 def _without_ones(shape: Shape) -> Shape:

@@ -25,6 +25,11 @@ def first_index(mask: Tensor) -> tuple[int, ...]:
     return tuple(int(i) for i in mask.nonzero()[0])
 
 
+def at(index: tuple[int, ...]) -> str:
+    """As in " at [0, 2]"; nothing of a single number."""
+    return f" at {list(index)}" if index else ""
+
+
 def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
     """Every gradient is within its budget of the truth, entry by entry.
 
@@ -54,7 +59,7 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
                     else "nan"
                     if trial.layout == "contiguous"
                     else "layout",
-                    f"is {float(got[index])} at {list(index)}, where "
+                    f"is {float(got[index])}{at(index)}, where "
                     f"{float(budget.truth[index]):.6g} is right" + (remedy if overflows else ""),
                     label,
                     got=float(got[index]),
@@ -148,20 +153,18 @@ def _wrong_value(
         "error": float(error[index]),
         "allowed": float(budget.allowed[index]),
     }
-    where = f"at {list(index)}" if index else ""
     if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
         message = (
-            f"is {numbers['got']:.6g} {where}, exactly on a kink; any slope between the two sides "
-            f"is one, and PyTorch takes {numbers['expected']:.6g}; turn > into >= or >= into >, "
-            "or set that entry by torch.where"
+            f"is {numbers['got']:.6g}{at(index)}, exactly on a kink; any slope between the two "
+            f"sides is one, and PyTorch takes {numbers['expected']:.6g}; turn > into >= or >= "
+            "into >, or set that entry by torch.where"
         )
         return trial.finding("kink", message, label, **numbers), kink_is_wrong
-    off = float(over.double().mean())
     was, is_ = _told_apart(numbers["got"], numbers["expected"])
     message = (
-        f"got {was} {where}, expected {is_}: off by "
-        f"{numbers['error']:.1e} where {numbers['allowed']:.1e} is allowed; "
-        f"{int(over.sum())} of {got.numel()} entries are wrong" + (" (all)" if off == 1 else "")
+        f"got {was}{at(index)}, expected {is_}: off by "
+        f"{numbers['error']:.1e} where {numbers['allowed']:.1e} is allowed"
+        f"{_how_many(int(over.sum()), over.numel())}"
     )
     if _is_the_forwards_own(trial, label, got, budget):
         message += (
@@ -170,6 +173,15 @@ def _wrong_value(
         )
     code = "unknown" if trial.layout == "contiguous" else "layout"
     return trial.finding(code, message, label, **numbers), True
+
+
+def _how_many(wrong: int, entries: int) -> str:
+    """How the sentence about one wrong entry goes on; not at all where there is no other."""
+    if entries == 1:
+        return ""
+    if wrong == entries:
+        return f"; all {entries} entries are wrong"
+    return f"; {wrong} of {entries} entries {'is' if wrong == 1 else 'are'} wrong"
 
 
 def _told_apart(a: float, b: float) -> tuple[str, str]:

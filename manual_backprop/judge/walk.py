@@ -12,9 +12,10 @@ from manual_backprop.judge.diagnose import Diagnoses
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
-from manual_backprop.judge.repeats import UNLIKE, alike, repeatable
+from manual_backprop.judge.repeats import UNLIKE, alike, at_once, repeatable, within_rounding
 from manual_backprop.judge.result import flat_named
 from manual_backprop.judge.trial import Backward, Trial, finite_or_true, forward_out
+from manual_backprop.judge.upstream import once_multiplied
 from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name, error_at
 from manual_backprop.judge.witnesses import disagreement
@@ -87,7 +88,9 @@ class Walk:
                     self._backward(backward, points, device, layouts, parts)
                 except Broken as broken:
                     found = self.diagnoses.named(backward, broken.finding, own.sample)
-                    self.verdict.findings.append(found)
+                    more = once_multiplied(found, backward, points[0], self.diagnoses)
+                    others = self.diagnoses.others(backward, found, own.sample)
+                    self.verdict.findings += [found, *others, *more]
                 progress()
         except Unjudgeable as error:
             if own.own or self.op.oracle is None:
@@ -213,7 +216,7 @@ class Walk:
             ):
                 before = trial.snapshot()
                 for finding in promise:
-                    if self.house or finding.code != "not-repeatable":
+                    if self.house or not within_rounding(finding):
                         raise Broken(finding)
                     self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
@@ -284,10 +287,8 @@ class Walk:
         if finding.code not in ("unknown", "layout"):
             return finding
         linear = finding.code == "unknown" and {variant.numbers, variant.grad_out} == {"normal"}
-        explanations = chain(
-            repeatable(trial, trial), promises.homogeneous(trial) if linear else ()
-        )
-        return next((e for e in explanations if e.code != "not-repeatable"), finding)
+        explanations = chain(at_once(trial), promises.homogeneous(trial) if linear else ())
+        return next(explanations, finding)
 
     def _note(self, *notes: Finding) -> None:
         """Keep one note of a kind for each backward."""

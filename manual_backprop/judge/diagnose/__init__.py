@@ -4,7 +4,10 @@ A cause is named only if it gives every wrong gradient that it touches to roundi
 ones right, and does so for several draws at several sizes. Otherwise nothing is named.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+
+import torch
 
 from manual_backprop.judge.diagnose.at_leaf import at_the_argument
 from manual_backprop.judge.diagnose.case import Case, Reading, cases
@@ -35,22 +38,36 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
         backward: a function that returns gradients of the right number, shapes and dtypes.
         sample: on which of the operator's samples to look.
     """
-    seen: list[Case] = []
-    for case in cases(op, backward, sample):
-        if not case.wrong and not seen:
-            return ()
-        if not seen or case.wrong == seen[0].wrong:
-            seen.append(case)
-        if len(seen) == ENOUGH:
-            break
-    if len(seen) < 2:
+    seen = _wrong_alike(cases(op, backward, sample))
+    looks = LOOKS if seen is not None else LOOKS[:1]  # digits enough for these alone
+    if seen is None:  # a kernel that has no float64
+        seen = _wrong_alike(cases(op, backward, sample, torch.float32))
+    if not seen or len(seen) < 2:
         return ()
     found: list[Reading] = []
-    for look in LOOKS:
+    for look in looks:
         found += look(seen)
         if chosen := _covering(found, seen[0]):
             return chosen
     return _covering(found, seen[0], parts=True)
+
+
+def _wrong_alike(drawn: Iterable[Case]) -> list[Case] | None:
+    """Cases in which the same gradients are wrong, as in the first; None where no call came back.
+
+    Empty where nothing is wrong in the first.
+    """
+    seen: list[Case] | None = None
+    for case in drawn:
+        if seen is None:
+            seen = []
+        if not case.wrong and not seen:
+            break
+        if not seen or case.wrong == seen[0].wrong:
+            seen.append(case)
+        if len(seen) == ENOUGH:
+            break
+    return seen
 
 
 def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple[Cause, ...]:
@@ -110,6 +127,24 @@ class Diagnoses:
                 if finding.gradient in cause.gradients and says_more:
                     return replace(finding, code=cause.code, cause=cause)
         return finding
+
+    def others(self, backward: Backward, found: Finding, sample: str) -> Iterator[Finding]:
+        """The causes that are known of its other wrong gradients.
+
+        Args:
+            backward: the function that is wrong.
+            found: as `named` gave it.
+            sample: as it was given to `named`.
+        """
+        if found.cause is None and found.code != "unknown":
+            return
+        for cause in self.known.get((backward, sample), ()):
+            if cause != found.cause and found.gradient not in cause.gradients:
+                yield Finding(
+                    found.backward, cause.gradients[0], cause.code, f"is wrong: {cause.what}",
+                    sample=found.sample, dtype=found.dtype, device=found.device,
+                    layout=found.layout, cause=cause,
+                )  # fmt: skip
 
     def _causes(self, backward: Backward, sample: str) -> tuple[Cause, ...]:
         key = backward, sample

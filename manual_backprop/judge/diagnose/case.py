@@ -9,6 +9,7 @@ from math import isclose
 import torch
 from torch import Tensor
 
+from manual_backprop.judge.diagnose.sizes import CLOSE
 from manual_backprop.judge.draw import ARTICLE, Variant, axes
 from manual_backprop.judge.point import Point, Unjudgeable, point
 from manual_backprop.judge.trial import Backward, Trial
@@ -58,14 +59,30 @@ class Case:
 
     def explained(self, label: int, by: Tensor) -> bool:
         """Whether a gradient is what a mistake would have given."""
-        got, allowed = self.got[label], self.point.grads[label].allowed
+        got = self.got[label]
         if by.shape != got.shape or not bool(by.isfinite().all() and got.isfinite().all()):
             return False
-        room = 4 * float(allowed.max()) + EXPLAINED * float(got.abs().max())
-        return float((got - by).abs().max()) <= room
+        return float((got - by).abs().max()) <= self.room(label)
+
+    def room(self, label: int) -> float:
+        """How far a gradient may be from what a mistake gives, where rounding alone parts them."""
+        size, budget = float(self.got[label].abs().max()), self.point.grads[label]
+        allowed, true = float(budget.allowed.max()), float(budget.truth.abs().max())
+        if self.point.dtype is torch.float64:
+            return 4 * allowed + EXPLAINED * size
+        times = size / true if true else 1.0  # n times the gradient has n times its rounding
+        return 4 * allowed * max(1.0, times)
+
+    def close(self, label: int) -> float:
+        """How far apart two factors of a gradient may be and be the same, relative."""
+        if self.point.dtype is torch.float64:
+            return CLOSE
+        return self.room(label) / float(self.got[label].abs().max())
 
 
-def cases(op: Op, backward: Backward, sample: str) -> Iterator[Case]:
+def cases(
+    op: Op, backward: Backward, sample: str, dtype: torch.dtype = torch.float64
+) -> Iterator[Case]:
     """Draws at the sample's own sizes and at other primes, by turns."""
     own = axes(op, sample)
     moved = dict(zip(own, _other_primes(own), strict=True))
@@ -74,7 +91,7 @@ def cases(op: Op, backward: Backward, sample: str) -> Iterator[Case]:
             sizes = dict(zip(own, PRIMES[seed:], strict=False))
         variant = Variant(sample, "diagnosis" if sizes else "", tuple(sizes.items()))
         with suppress(Broken, BadOp, Unjudgeable):
-            here = point(op, variant, torch.float64, seed)
+            here = point(op, variant, dtype, seed)
             trial = Trial(backward, here, "cpu", "contiguous")
             got = trial.gradients(copy=True)
             yield Case(here, got, {**own, **sizes})

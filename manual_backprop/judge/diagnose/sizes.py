@@ -9,12 +9,15 @@ NAMED = {-1.0: "-1", 2.0: "2", 0.5: "1/2", -2.0: "-2", -0.5: "-1/2", 4.0: "4", 0
 LOGARITHMS = {log(2): "ln 2", 1 / log(2): "1/ln 2", log(10): "ln 10", 1 / log(10): "1/ln 10"}
 
 
-def readings(numbers: Sequence[float], sizes: Sequence[Mapping[str, int]]) -> list[str]:
+def readings(
+    numbers: Sequence[float], sizes: Sequence[Mapping[str, int]], close: float = CLOSE
+) -> list[str]:
     """What a number may stand for, from its value at several sizes of the axes; the simplest first.
 
     Args:
         numbers: its values.
         sizes: as many mappings of axes to sizes.
+        close: how far a number may be from what it stands for, relative.
 
     Returns:
         Expressions such as "n", "1/(n h)", "2/n", "n/(n - 1)"; none where no expression has all
@@ -26,14 +29,14 @@ def readings(numbers: Sequence[float], sizes: Sequence[Mapping[str, int]]) -> li
     return [
         text
         for text, values in _expressions(sizes)
-        if all(isclose(a, b, rel_tol=CLOSE) for a, b in zip(values, numbers, strict=True))
+        if all(isclose(a, b, rel_tol=close) for a, b in zip(values, numbers, strict=True))
     ]
 
 
-def plain(number: float) -> str:
+def plain(number: float, close: float = CLOSE) -> str:
     """The number as people write it, as in "1/2", "ln 2" or "1.37"."""
     for value, text in {**NAMED, **LOGARITHMS}.items():
-        if isclose(number, value, rel_tol=CLOSE):
+        if isclose(number, value, rel_tol=close):
             return text
     return f"{number:.6g}"
 

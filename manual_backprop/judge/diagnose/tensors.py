@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from math import isclose
 
 from manual_backprop.judge.diagnose.case import Case, Reading
-from manual_backprop.judge.diagnose.sizes import plain, readings
+from manual_backprop.judge.diagnose.sizes import CLOSE, plain, readings
 from manual_backprop.judge.verdict import Cause
 
 
@@ -71,16 +71,17 @@ def _uniform(cases: list[Case]) -> Iterator[Reading]:
     numbers: dict[int, list[float]] = {}
     for i in cases[0].wrong:
         here = [_factor(case, i) for case in cases]
-        if all(number is not None for number in here):
+        if all(here):  # neither None nor 0, which `_zero` tells
             numbers[i] = [float(number or 0) for number in here]
     for i, values in numbers.items():
+        close = max(case.close(i) for case in cases)
         alike = [
             j for j in numbers
-            if all(isclose(a, b, rel_tol=1e-9) for a, b in zip(values, numbers[j], strict=True))
+            if all(isclose(a, b, rel_tol=close) for a, b in zip(values, numbers[j], strict=True))
         ]  # fmt: skip
-        if alike[0] != i or not any(values):
+        if alike[0] != i:
             continue
-        if named := scale(values, cases):
+        if named := scale(values, cases, close):
             code, text = named
             labels = tuple(cases[0].labels[j] for j in alike)
             every = "every gradient is" if len(alike) == len(cases[0].labels) > 1 else "it is"
@@ -104,21 +105,22 @@ def _evidence(cases: list[Case], labels: list[int], values: list[float]) -> str:
     return f"left over after dividing by {values[0]:.12g}: {left:.0e} of the largest entry"
 
 
-def scale(values: list[float], cases: list[Case]) -> tuple[str, str] | None:
+def scale(values: list[float], cases: list[Case], close: float = CLOSE) -> tuple[str, str] | None:
     """The code of a constant factor, and what it is called; None where it is no constant."""
-    constant = all(isclose(value, values[0], rel_tol=1e-9) for value in values)
+    constant = all(isclose(value, values[0], rel_tol=close) for value in values)
     sizes = _sizes(cases)
     fixed = all(here == sizes[0] for here in sizes)
     if constant and not fixed:
         number = values[0]
-        return ("sign" if isclose(number, -1) else "factor"), plain(number)
-    named = readings(values, sizes)
+        said = plain(number, close)
+        return ("sign" if said == "-1" else "factor"), said
+    named = readings(values, sizes, close)
     if constant:  # the sizes cannot be changed, so that every reading stands
         number = values[0]
-        text = " or ".join(dict.fromkeys([plain(number), *named[:3]]))
-        if isclose(number, -1):
+        text = " or ".join(dict.fromkeys([plain(number, close), *named[:3]]))
+        if isclose(number, -1, rel_tol=close):
             return "sign", text
-        if named and plain(number) == f"{number:.6g}":
+        if named and plain(number, close) == f"{number:.6g}":
             return ("sum-for-mean" if abs(number) > 1 else "mean-for-sum"), text
         return "factor", text
     if not named:
