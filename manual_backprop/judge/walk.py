@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from manual_backprop.judge import promises
 from manual_backprop.judge.diagnose import Diagnoses
 from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
+from manual_backprop.judge.exercised import masks_of
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
 from manual_backprop.judge.repeats import UNLIKE, alike, repeatable
@@ -217,6 +218,7 @@ class Walk:
                         raise Broken(finding)
                     self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
+            masks_of(trial, torch.zeros_like(trial.grad_out))
         if "meta" in parts and device == "cpu":
             trial = Trial(backward, first, device, "contiguous")
             if not trial.in_place:
@@ -278,6 +280,7 @@ class Walk:
         key = trial.name, dtype_name(trial.point.dtype)
         tally = self.verdict.tallies.get(key, Tally())
         self.verdict.tallies[key] = tally.plus(*closeness(trial))
+        masks_of(trial)
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
         variant = trial.point.variant
