@@ -42,7 +42,7 @@ class Exercised:
         self.backwards = {
             name: Lines(main)
             for name, main in found.items()
-            if main and main.__module__.partition(".")[0] != "torch"
+            if main and str(main.__module__).partition(".")[0] != "torch"
         }
         self.functions = {id(main.codes[0]): main for main in self.backwards.values()}
         self.calls = {name: self._called_by(main) for name, main in self.backwards.items()}
@@ -111,12 +111,14 @@ class Exercised:
                 for first, last, run in self._untried(function):
                     if (function.file, first) not in told:
                         told.add((function.file, first))
-                        under = function.under(first)
+                        said = f"no sample reaches `{function.statement(first)}`"
+                        if under := function.under(first):
+                            said += f", under {under}"
+                        them = "it" if run == 1 else "them"
                         yield _note(
                             name,
-                            f"{function.at(first, last)} never ran: no sample reaches "
-                            f"`{function.line(first)}`{under and f', under {under}'}; add one that "
-                            f"does, or leave {'it' if run == 1 else 'them'} out",
+                            f"{function.at(first, last)} never ran: {said}; add one that does, or "
+                            f"leave {them} out",
                         )
             for mask in self.masks.values():
                 if mask.backward == name and len(mask.seen) == 1:

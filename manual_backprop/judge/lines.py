@@ -83,21 +83,26 @@ class Lines:
         """As in "my_ops.py:12-14"."""
         return f"{Path(self.file).name}:{first}" + (f"-{last}" if last > first else "")
 
-    def line(self, number: int) -> str:
-        """What stands there."""
-        text = self.text[number - 1] if number <= len(self.text) else ""
-        return shorten(text, WIDEST, placeholder=" ...")
+    def statement(self, number: int) -> str:
+        """What begins there: a whole statement, or the first line of one that others are in."""
+        for node in ast.walk(self.node) if self.node else ():
+            if isinstance(node, ast.stmt) and node.lineno == number and not hasattr(node, "body"):
+                return self._quoted(number, _end(node), node.col_offset, node.end_col_offset)
+        return self._quoted(number, number, 0, None)
 
     def expression(self, code: CodeType, instruction: int) -> tuple[int, str]:
         """The line that an instruction of one of the codes belongs to, and what it computes."""
         place = next(islice(code.co_positions(), instruction // 2, None), (None,) * 4)
         line, end, left, right = place
-        if line is None or end is None or left is None or right is None or end > len(self.text):
-            return line or 0, self.line(line or 0)
-        rows = [row.encode() for row in self.text[line - 1 : end]]
+        if line is None or end is None:
+            return 0, ""
+        return line, self._quoted(line, end, left or 0, right)
+
+    def _quoted(self, line: int, end: int, left: int, right: int | None) -> str:
+        rows = [row.encode() for row in self.text[line - 1 : end]] or [b""]
         rows[-1] = rows[-1][:right]
         rows[0] = rows[0][left:]
-        return line, shorten(b"".join(rows).decode(errors="replace"), WIDEST, placeholder=" ...")
+        return shorten(b"".join(rows).decode(errors="replace"), WIDEST, placeholder=" ...")
 
     def under(self, number: int) -> str:
         """The innermost condition that a line is under, as in "the else of `if x.dim() == 2:`"."""
@@ -109,7 +114,7 @@ class Lines:
             asked: Any = getattr(node, "pattern", node)  # a case of match has no line of its own
             for of, block in (("", node.body), ("the else of ", getattr(node, "orelse", []))):
                 if block and start < block[0].lineno <= number <= _end(block[-1]):
-                    start, said = block[0].lineno, f"{of}`{self.line(asked.lineno)}`"
+                    start, said = block[0].lineno, f"{of}`{self.statement(asked.lineno)}`"
         return said
 
 

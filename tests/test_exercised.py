@@ -1,0 +1,444 @@
+"""What the judge says of lines and masks of a backward that no call has tried."""
+
+import inspect
+import json
+import linecache
+import sys
+from functools import partial, wraps
+from types import FunctionType
+
+import pytest
+import torch
+
+from manual_backprop.check.command import record
+from manual_backprop.judge.exercised import traced, watched
+from manual_backprop.judge.function import verify_function
+from manual_backprop.judge.verify import verify
+from tests.every import every_op
+from tests.squares import back_square, op
+
+ROWS = {"rows": lambda rand, n=11, i=7: (rand(n, i),)}
+BATCHED = {"batched": lambda rand, m=3, n=11, i=7: (rand(m, n, i),)}
+GRID = {"dtypes": torch.float64, "seeds": (0,)}
+
+
+@pytest.fixture(autouse=True)
+def _no_other_trace_function():
+    before = sys.gettrace()
+    sys.settrace(None)
+    yield
+    assert sys.gettrace() is None
+    sys.settrace(before)
+
+
+def untried(verdict):
+    """What the notes say was not tried, of a verdict with nothing wrong."""
+    assert verdict.ok, verdict
+    return [note.message for note in verdict.notes if note.code == "not-exercised"]
+
+
+def judged(backward, drawn=ROWS, **chosen):
+    return untried(verify(op(samples=drawn), backward, **{**GRID, **chosen}))
+
+
+def number(function, text):
+    """The line of a function's file where a text stands."""
+    lines, first = inspect.getsourcelines(function)
+    (found,) = [i for i, line in enumerate(lines, first) if text in line]
+    return found
+
+
+def back_by_axes(x, grad_out):
+    if x.dim() == 3:
+        twice = x + x
+        return twice * grad_out
+    return 2 * x * grad_out
+
+
+def test_lines_that_no_sample_reaches_are_named_and_a_sample_that_does_silences_them():
+    (said,) = judged(back_by_axes)
+    first = number(back_by_axes, "twice = x + x")
+    assert f"test_exercised.py:{first}-{first + 1} never ran" in said
+    assert "`twice = x + x`" in said
+    assert "`if x.dim() == 3:`" in said
+    assert judged(back_by_axes, ROWS | BATCHED) == []
+    (said,) = judged(back_by_axes, BATCHED)
+    assert f":{number(back_by_axes, 'return 2 * x')} never ran" in said
+
+
+def test_each_block_is_a_note_of_its_own():
+    def back_by_kind(x, grad_out):
+        if x.dim() == 5:
+            grad = x - x
+        elif x.dim() == 2:
+            grad = 2 * x
+        else:
+            grad = x + x
+        return grad * grad_out
+
+    one, two = judged(back_by_kind)
+    assert f":{number(back_by_kind, 'grad = x - x')} never ran" in one
+    assert f":{number(back_by_kind, 'grad = x + x')} never ran" in two
+    assert "the else of `elif x.dim() == 2:`" in two
+
+
+def back_with_true_mask(x, grad_out):
+    return torch.where(x < 1e5, 2 * x * grad_out, grad_out * (x + x))
+
+
+def back_with_false_mask(x, grad_out):
+    return (2 * x * grad_out).masked_fill(x.gt(1e5) & (x != x.floor()), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("backward", "mask", "side"),
+    [(back_with_true_mask, "x < 1e5", "True"), (back_with_false_mask, "x.gt(1e5)", "False")],
+    ids=["true", "false"],
+)
+def test_a_mask_with_one_side_is_named_until_a_sample_reaches_the_other(backward, mask, side):
+    (said,) = judged(backward)
+    assert f"`{mask}` (test_exercised.py:{number(backward, mask)}) was {side}" in said
+    samples = {"some": lambda rand, n=11: ((rand(n) * 1e6).round(),)}
+    assert judged(backward, ROWS | samples) == []
+
+
+def test_masks_that_have_both_sides_and_comparisons_of_numbers_are_no_note():
+    def back_square_by_sign(x, grad_out):
+        small = 1 if x.dim() < 9 else 2
+        return torch.where(x > 0, x, x * small) * 2 * grad_out
+
+    assert judged(back_square_by_sign) == []
+
+
+def test_what_only_a_wrong_argument_leads_to_is_no_note():
+    def back_guarded(x, grad_out):
+        """Lines."""
+        if x.shape != grad_out.shape:
+            raise ValueError(
+                "of one shape, please"
+            )  # fmt: skip
+        if x.dim() > 8:
+            message = f"{x.dim()} axes"
+            raise ValueError(message)
+        if x.is_complex():
+            if grad_out.is_complex():
+                raise TypeError
+            raise TypeError("real numbers, please")
+        if x.device.type != "meta" and (x.isnan().any() or bool((x > 1e300).any())):
+            raise ValueError
+        assert x.device.type == "meta" or bool((x < 1e300).all()), (
+            "not so large, "
+            f"please: {x}"
+        )  # fmt: skip
+        try:
+            pass
+        except ValueError as error:
+            raise TypeError from error
+        finite = torch.where(x.isfinite(), x, 0.0)
+        finite = torch.where(torch.isnan(x) | (x != x), 0.0, finite)
+        match x.dim():
+            case 99:
+                raise ValueError
+            case _:
+                ...
+        return 2 * finite * grad_out
+
+    assert judged(back_guarded) == []
+
+
+def test_a_raise_at_the_end_of_a_function_excuses_no_other_line():
+    def back_by_dim(x, grad_out):
+        if x.dim() < 5:
+            return 2 * x * grad_out
+        x = x + 0
+        if x.dim() == 6:
+            return x * grad_out
+        raise ValueError(x)
+
+    (said,) = judged(back_by_dim)
+    assert f":{number(back_by_dim, 'x = x + 0')}-{number(back_by_dim, 'return x * ')} " in said
+
+
+def _double(x):
+    if x.dim() == 3:
+        return x + x
+    return 2 * x
+
+
+def _never(x):
+    return (
+        x
+        + 1
+    )  # fmt: skip
+
+
+def loudly(function):
+    @wraps(function)
+    def call(*args, **kwargs):
+        assert args or kwargs
+        return function(*args, **kwargs)
+
+    return call
+
+
+@loudly
+def back_decorated(x, grad_out):
+    def inner(y):
+        if y.dim() == 3:
+            return y + y
+        return 2 * y
+
+    return inner(x) * grad_out
+
+
+def back_by_helper(x, grad_out):
+    if x.dim() == 9:
+        return _never(x)
+    return _double(x) * grad_out
+
+
+def back_chooses(x, grad_out):
+    return (_never if x.dim() == 9 else _double)(x) * grad_out
+
+
+def test_decorated_and_nested_functions_are_looked_into():
+    (said,) = judged(back_decorated)
+    assert f":{number(back_decorated, 'return y + y')} never ran" in said
+    assert judged(back_decorated, ROWS | BATCHED) == []
+
+
+def test_functions_of_the_same_file_are_looked_into_where_they_are_called():
+    said = judged(back_by_helper)
+    assert len(said) == 2
+    assert f":{number(back_by_helper, 'return _never(x)')} never ran" in said[0]
+    assert f":{number(_double, 'return x + x')} never ran" in said[1]
+    said = judged(back_chooses, ROWS | BATCHED)
+    first = number(_never, "return (")
+    assert len(said) == 1
+    assert f":{first}-{first + 2} never ran: no sample reaches `return ( x + 1 )`" in said[0]
+
+
+def test_a_function_that_runs_as_other_code_has_no_lines_to_tell_of():
+    """As one that is compiled has."""
+    compiled = FunctionType(back_by_axes.__code__.replace(co_name="compiled"), globals())
+    assert judged(wraps(back_by_axes)(compiled)) == []
+
+
+class Called:
+    def __call__(self, x, grad_out):
+        return back_by_axes(x, grad_out)
+
+
+@pytest.mark.parametrize("made", [partial(back_by_axes), Called(), loudly(back_by_axes)])
+def test_whatever_can_be_called_is_looked_into(made):
+    def back_made(x, grad_out):
+        return made(x, grad_out)
+
+    (said,) = judged(back_made)
+    assert "`twice = x + x`" in said
+
+
+def test_a_lambda_and_a_function_of_c_have_no_lines():
+    back_lambda = lambda x, grad_out: 2 * x * grad_out  # noqa: E731
+    assert judged(back_lambda) == []
+    with watched({"add": torch.add, "len": len, "partial": partial(torch.add, 1)}) as seen:
+        torch.add(torch.ones(1), 1)
+    assert list(seen.notes()) == []
+
+
+def test_nothing_is_said_where_less_is_asked_for_or_something_is_wrong():
+    assert judged(back_by_axes, ROWS | BATCHED, samples=["rows"]) == []
+    assert judged(back_by_axes, parts=["values"]) == []
+    assert judged(back_by_axes, sizes={"n": 3}) == []
+
+    def back_wrong(x, grad_out):
+        if x.dim() == 3:
+            return x
+        return 3 * x * grad_out
+
+    def back_raises(x, grad_out):
+        if x.dim() == 3:
+            return x
+        return missing * x * grad_out  # noqa: F821
+
+    for backward in (back_wrong, back_raises):
+        verdict = verify(op(), backward, **GRID)
+        assert not verdict.ok
+        assert all(note.code != "not-exercised" for note in verdict.notes)
+
+
+def test_one_wrong_backward_does_not_hide_what_the_other_was_not_tried_on():
+    def back_wrong(x, grad_out):
+        return 3 * x * grad_out
+
+    verdict = verify(op(backwards=(back_wrong, back_by_axes)), **GRID)
+    assert not verdict.ok
+    (note,) = [note for note in verdict.notes if note.code == "not-exercised"]
+    assert note.backward == "back_by_axes"
+
+
+def test_another_trace_function_keeps_its_place_and_sees_its_lines():
+    seen = set()
+
+    def other(frame, event, arg):
+        if frame.f_code is back_by_axes.__code__:
+            seen.add(frame.f_lineno)
+            return other
+        return None
+
+    sys.settrace(other)
+    try:
+        said = judged(back_by_axes)
+        assert sys.gettrace() is other
+    finally:
+        sys.settrace(None)
+    assert number(back_by_axes, "return 2 * x") in seen
+    assert said == []  # of what it has not seen itself it says nothing
+
+
+def test_a_debugger_that_a_backward_starts_goes_on():
+    def other(frame, event, arg):
+        return None
+
+    def back_breaks(x, grad_out):
+        if x.dim() == 3:
+            return x
+        sys.settrace(other)
+        return 2 * x * grad_out
+
+    try:
+        assert judged(back_breaks) == []
+        assert sys.gettrace() is other
+    finally:
+        sys.settrace(None)
+
+
+SOURCE = """
+def back_written(x, grad_out):
+    if x.dim() == 3:
+        return x
+    return 2 * x * grad_out * (x < 1e5)
+"""
+
+
+def test_without_source_or_with_another_one_nothing_breaks(tmp_path):
+    file = tmp_path / "written.py"
+    for text in (SOURCE, "", "\n\ndef back_written(", "\n" + SOURCE, None):
+        scope = {"__name__": "written"}
+        exec(compile(SOURCE, str(file), "exec"), scope)
+        file.unlink() if text is None else file.write_text(text)
+        linecache.checkcache(str(file))
+        assert len(judged(scope["back_written"])) == (2 if text == SOURCE else 0)
+
+
+class Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(x):
+        return x * x * x
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+        if output.dim() == 9:
+            ctx.many = True
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_out):
+        (x,) = ctx.saved_tensors
+        if x.dim() == 3:
+            return 3 * x * x * grad_out
+        return grad_out * x.square() * 3 * (x < 1e5)
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        ctx.set_materialize_grads(False)
+        return a * b
+
+    @staticmethod
+    def vjp(ctx, grad_out):
+        grad_b = None
+        a, b = ctx.saved_tensors
+        if grad_out is None:
+            return None, None
+        grad_a = grad_out * b if ctx.needs_input_grad[0] else None
+        if ctx.needs_input_grad[1]:
+            grad_b = grad_out * a
+        return grad_a, grad_b
+
+
+def test_the_backward_of_a_function_of_autograd_is_looked_into():
+    verdict = verify_function(Cube, lambda x: x**3, samples=ROWS, dtypes=torch.float64)
+    lines, mask = untried(verdict)
+    assert f":{number(Cube, 'return 3 * x * x')} never ran" in lines
+    assert "`x < 1e5`" in mask
+    assert {note.backward for note in verdict.notes} == {"Cube.backward"}
+    tried = verify_function(Cube.apply, lambda x: x**3, samples=BATCHED | ROWS, **GRID)
+    assert untried(tried) == [mask]
+
+
+def test_what_only_the_engine_and_subsets_ask_for_counts_as_tried():
+    samples = {"two": lambda rand, n=11: (rand(n), rand(n))}
+    assert untried(verify_function(Product, torch.mul, samples=samples, **GRID)) == []
+
+
+def test_the_forward_and_functions_without_a_backward_of_their_own_are_not_looked_into():
+    def plain(x):
+        if x.dim() == 9:
+            return x
+        return x * x * (x < 1e300)
+
+    assert untried(verify_function(plain, torch.square, samples=ROWS, **GRID)) == []
+
+
+def test_check_tells_it_and_so_does_its_json(learner):
+    text = "import torch\n\n\n" + inspect.getsource(back_by_axes).replace(
+        "2 * x", "(x > 0)"
+    ).replace("back_by_axes", "back_relu").replace("x.dim() == 3", "x.dim() == 9")
+    answer = learner.check(text)
+    (found,) = answer["functions"]
+    assert found["ok"]
+    (note,) = [note for note in found["notes"] if note["code"] == "not-exercised"]
+    assert "mine.py:6-7 never ran" in note["message"]
+    assert json.loads(json.dumps(record(answer, learner.folder / "mine.py")))
+    page = " ".join(" ".join(learner.page(answer)).split())
+    assert "note mine.py:6-7 never ran" in page
+
+
+def test_check_is_content_where_other_samples_of_the_operator_reach_the_line(learner):
+    text = "import torch\n\n\n" + inspect.getsource(back_by_axes).replace(
+        "back_by_axes", "back_relu"
+    ).replace("twice * grad_out", "(twice > 0) * grad_out").replace("2 * x", "(x > 0)")
+    found = learner.only(text)
+    assert found["ok"]
+    assert found["notes"] == []
+
+
+CONSTANT = torch.linspace(-2, 2, 5, dtype=torch.float64)
+
+
+@every_op
+def test_every_line_and_every_mask_of_the_house_is_tried(op):
+    with watched({backward.__name__: backward for backward in op.backwards}) as seen:
+        verify(op, parts=("values", "promises", "made"), layouts=["contiguous"], **GRID)
+        if op.name == "norm":  # of rows without an entry there is no gradient to judge in a sample
+            verify(op, sizes={"k": 0}, parts=["values"], **GRID)
+        if op.name == "power":  # x⁰ has no gradient but 0, and no sample may have that
+            for backward in op.backwards:
+                with traced():
+                    grad = backward(CONSTANT, torch.ones_like(CONSTANT), a=0.0)
+                assert torch.equal(grad, torch.zeros_like(CONSTANT))
+    assert all(lines.node is not None for lines in seen.functions.values())
+    assert seen.overheard
+    assert [str(note) for note in seen.notes()] == []
+
+
+def test_backwards_that_are_watched_from_outside_are_told_of_there():
+    both = {"back_square": back_square, "back_by_axes": back_by_axes}
+    with watched(both) as seen:
+        assert untried(verify(op(backwards=tuple(both.values())), **GRID)) == []
+    (note,) = seen.notes()
+    assert note.backward == "back_by_axes"
