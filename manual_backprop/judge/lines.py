@@ -34,6 +34,7 @@ class Lines:
             nothing that only leads to one. Empty where there is no source.
         guards: numbers of the lines that ask whether to raise or to branch.
         comparisons: where it may compare tensors: id of the code and instruction, or UNKNOWN.
+        calls_compiled: whether it names a function that `torch.compile` made.
     """
 
     def __init__(self, function: FunctionType) -> None:
@@ -48,6 +49,7 @@ class Lines:
             executable = {line for code in self.codes for *_, line in code.co_lines() if line}
             self.due = executable - _header(self.node) - _idle(self.node)
             self.guards = _guards(self.node)
+        self.calls_compiled = any(map(_compiled, self._named(set())))
         self.comparisons = set(self._comparisons()) if self.node is not None else set()
 
     def below(self, unless: set[int]) -> Iterator[tuple[FunctionType, bool]]:
@@ -55,20 +57,22 @@ class Lines:
 
         Each comes with whether it is named as it is, and not as what a decorator made of it.
         """
+        for named in self._named(unless):
+            found = written(named)
+            if found is not None and found.__code__.co_filename == self.file:
+                yield found, found is named
+
+    def _named(self, unless: set[int]) -> Iterator[Any]:
         free = dict(zip(self.codes[0].co_freevars, self.function.__closure__ or (), strict=False))
         for code in self.codes:
             for step in dis.get_instructions(code):
                 line = step.positions.lineno if step.positions else None
                 if line in unless:
                     continue
-                named: Any = None
                 if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                    named = self.function.__globals__.get(step.argval)
+                    yield self.function.__globals__.get(step.argval)
                 elif step.opname == "LOAD_DEREF" and step.argval in free:
-                    named = _content(free[step.argval])
-                found = written(named)
-                if found is not None and found.__code__.co_filename == self.file:
-                    yield found, found is named
+                    yield _content(free[step.argval])
 
     def _comparisons(self) -> Iterator[tuple[int, int]]:
         for code in self.codes:
@@ -119,8 +123,10 @@ class Lines:
 
 
 def written(function: Any) -> FunctionType | None:
-    """What its author wrote, under decorators, methods and partials; None where that is no code."""
+    """What its author wrote, under decorators, methods and partials; None where other code runs."""
     for _ in range(FOLLOWED):
+        if _compiled(function):
+            return None
         if isinstance(function, partial):
             function = function.func
         elif isinstance(function, MethodType):
@@ -133,6 +139,10 @@ def written(function: Any) -> FunctionType | None:
             function = getattr(type(function), "__call__", None)  # noqa: B004 -- to look into it
             return function if isinstance(function, FunctionType) else None
     return None
+
+
+def _compiled(function: Any) -> bool:
+    return "_torchdynamo_orig_callable" in getattr(function, "__dict__", {})
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
