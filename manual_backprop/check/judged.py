@@ -23,6 +23,7 @@ from manual_backprop.check.steps import step_reports
 from manual_backprop.check.target import Target
 from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.draw import ARTICLE, BATCH, LAYOUTS, Rand, Variant, axes, draw
+from manual_backprop.judge.exercised import watched
 from manual_backprop.judge.point import Unjudgeable, point
 from manual_backprop.judge.shrink import shrink
 from manual_backprop.judge.verdict import Finding, Verdict
@@ -80,29 +81,31 @@ def judged(
     lenient = not target.own and not thorough
     first, others = _samples(target.op, backward, lenient=lenient)
     op = _asked(target.op, backward, first) if lenient else target.op
-    parts = ("forward", "slopes", "values", "promises")
-    verdict = verify(op, backward, samples=first, parts=parts, **PLAIN)
-    limits: list[Finding] = []
-    cases = 0
-    if verdict.ok:
-        # meta is a note for tracers, and imports all of PyTorch's compiler: half the time
-        rest = [part for part in PARTS if part not in ("slopes", "meta")]
-        grid: dict[str, Any] = {**PLAIN, "layouts": PLAIN["layouts"] if lenient else LAYOUTS}
-        if thorough:
-            grid |= {"dtypes": DTYPES, "seeds": (0, 1)}
-        verdict = verify(op, backward, samples=first, parts=rest, **grid)
-        if not thorough:
-            other = {**PLAIN, "dtypes": torch.float32, "parts": ("values",)}
-            more = verify(op, backward, samples=first, **other)
-            verdict.findings += more.findings
-            verdict.tallies |= more.tallies
-        if lenient:
-            limits, cases = _limits(op, backward, first, verdict)
-            if others and verdict.ok:
-                grid = {**PLAIN, "parts": ("values",)}
-                more = verify(target.op, backward, samples=others, **grid)
-                limits = _distinct([*limits, *more.findings])
-                cases += more.cases(backward.__name__)
+    with watched({backward.__name__: backward}) as exercised:
+        parts = ("forward", "slopes", "values", "promises")
+        verdict = verify(op, backward, samples=first, parts=parts, **PLAIN)
+        limits: list[Finding] = []
+        cases = 0
+        if verdict.ok:
+            # meta is a note for tracers, and imports all of PyTorch's compiler: half the time
+            rest = [part for part in PARTS if part not in ("slopes", "meta")]
+            grid: dict[str, Any] = {**PLAIN, "layouts": PLAIN["layouts"] if lenient else LAYOUTS}
+            if thorough:
+                grid |= {"dtypes": DTYPES, "seeds": (0, 1)}
+            verdict = verify(op, backward, samples=first, parts=rest, **grid)
+            if not thorough:
+                other = {**PLAIN, "dtypes": torch.float32, "parts": ("values",)}
+                more = verify(op, backward, samples=first, **other)
+                verdict.findings += more.findings
+                verdict.tallies |= more.tallies
+            if lenient:
+                limits, cases = _limits(op, backward, first, verdict)
+                if others and verdict.ok:
+                    grid = {**PLAIN, "parts": ("values",)}
+                    more = verify(target.op, backward, samples=others, **grid)
+                    limits = _distinct([*limits, *more.findings])
+                    cases += more.cases(backward.__name__)
+    verdict.notes += exercised.notes() if verdict.ok else ()
     findings = _distinct(verdict.findings)
     at = findings[0].sample.partition(" (")[0] if findings else first[0]
     at = at if at in op.samples else first[0]

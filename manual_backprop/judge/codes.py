@@ -207,8 +207,8 @@ CODES = {
         "Is the oracle the function that the forward computes?",
     ),
     "not-exercised": Code(
-        "Something that was not tried.",
-        "Add a sample that tries it.",
+        "Something that was not tried: a size, lines of the backward, one side of a mask in it.",
+        "Add a sample that tries it, or leave out what no argument leads to.",
     ),
     "unknown": Code(
         "Wrong, and no known mistake explains it.",

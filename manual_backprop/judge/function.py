@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 
+from manual_backprop.judge.exercised import watched
 from manual_backprop.judge.function_walk import FunctionWalk
 from manual_backprop.judge.graph import subject
 from manual_backprop.judge.verdict import Verdict
@@ -85,7 +86,8 @@ def verify_function(
         raise BadOp("verify_function: samples is empty, so there is nothing to judge")
     walk = FunctionWalk(Verdict(of.name, {}), tuple(devices), tuple(seeds),
                    "reject" if is_pytorchs(reference) else kinks)  # fmt: skip
-    with exact_products(), fixed_order(), warnings.catch_warnings():
+    own = {f"{of.name}.backward": of.backward} if of.backward is not of.forward else {}
+    with watched(own) as exercised, exact_products(), fixed_order(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of an empty batch, say, which the author did not ask for
         for name, draw in named.items():
             _check_sample(of.name, name, draw)
@@ -94,6 +96,7 @@ def verify_function(
                 tuple(torch.device(device).type for device in devices),
             )  # fmt: skip
             walk.sample(pair, None if wrt is None else tuple(wrt))
+    walk.verdict.notes += exercised.notes() if walk.verdict.ok else ()
     return walk.verdict
 
 

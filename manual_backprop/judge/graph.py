@@ -18,6 +18,7 @@ from torch.autograd.function import Function
 from torch.utils._pytree import tree_leaves
 
 from manual_backprop.judge.draw import each
+from manual_backprop.judge.exercised import traced
 from manual_backprop.op import BadOp
 
 UNDEFINED: Callable[..., Any] = torch._C._functions.UndefinedGrad()
@@ -76,7 +77,8 @@ def subject(function: Any) -> Subject:
     if isinstance(operator, torch._ops.OpOverload):
         names = tuple(argument.name for argument in operator._schema.arguments)
         name = operator._schema.name
-        return Subject(function, name, written, written, operator=True, names=names)
+        backward = getattr(function, "_backward_fn", None) or written
+        return Subject(function, name, written, backward, operator=True, names=names)
     name = getattr(function, "__name__", type(function).__name__)
     return Subject(function, name, function, function)
 
@@ -154,14 +156,15 @@ class Call:
             torch.ones_like(out) if grad is None else grad
             for out, grad in zip(outs, grad_outs.values(), strict=True)
         ]
-        found = torch.autograd.grad(
-            outs,
-            tree_leaves(tuple(self.leaves.values())),
-            grads,
-            retain_graph=retain_graph,
-            allow_unused=True,
-            materialize_grads=True,
-        )
+        with traced():
+            found = torch.autograd.grad(
+                outs,
+                tree_leaves(tuple(self.leaves.values())),
+                grads,
+                retain_graph=retain_graph,
+                allow_unused=True,
+                materialize_grads=True,
+            )
         left = iter([_dense(grad) for grad in found])
         return {name: each(leaf, lambda _: next(left)) for name, leaf in self.leaves.items()}
 
@@ -202,7 +205,8 @@ class Call:
         Raises:
             Exception: whatever the backward raises.
         """
-        result = self.node.apply(*grad_outs)
+        with traced():
+            result = self.node.apply(*grad_outs)
         return tuple(result) if isinstance(result, (tuple, list)) else (result,)
 
     def places(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from manual_backprop.judge.draw import arranged, each
+from manual_backprop.judge.exercised import traced
 from manual_backprop.judge.memory import memory, overlap
 from manual_backprop.judge.point import Point
 from manual_backprop.judge.result import flat_named, formed
@@ -83,7 +84,7 @@ class Trial:
         if "steps" not in self.point.op.options:
             arguments = {"steps": passed_on, **arguments}
         try:
-            with torch.no_grad():
+            with torch.no_grad(), traced():
                 return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
         except Exception as error:
             code = "raises" if self.layout == "contiguous" else "layout"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 
 from manual_backprop.judge.draw import LAYOUTS, axes, resized
+from manual_backprop.judge.exercised import watched
 from manual_backprop.judge.point import check_size
 from manual_backprop.judge.trial import Backward
 from manual_backprop.judge.verdict import Verdict, first_line
@@ -19,6 +20,7 @@ from manual_backprop.op import BadOp, Op, check_backward
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 SEEDS = (0, 1)
 PARTS = ("forward", "slopes", "values", "promises", "meta", "made")
+TRIES = ("values", "promises", "made")  # the parts that together call a backward in every way
 
 
 def verify(
@@ -96,7 +98,15 @@ def verify(
     variants = [resized(op, sample, asked_sizes) for sample in chosen]
     for variant in variants:
         check_size(op, variant)
-    with exact_products(), fixed_order(), warnings.catch_warnings():
+    house = "manual_backprop."  # which its own tests watch
+    own = {b.__name__: b for b in walk.backwards if not str(b.__module__).startswith(house)}
+    whole = {*op.samples} == {*chosen} and not asked_sizes and {*TRIES} <= {*parts}
+    with (
+        watched(own if whole else {}) as exercised,
+        exact_products(),
+        fixed_order(),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # of an empty batch, say, which the author did not ask for
         for variant in variants:
             for dtype in dtypes:
@@ -104,6 +114,7 @@ def verify(
                     walk.sample(
                         variant, dtype, device, tuple(seeds), tuple(layouts), parts, progress
                     )
+    walk.verdict.notes += [n for n in exercised.notes() if not walk.verdict.of(n.backward)]
     return walk.verdict
 
 

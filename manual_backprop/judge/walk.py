@@ -9,16 +9,15 @@ import torch.nn.functional as F
 
 from manual_backprop.judge import promises
 from manual_backprop.judge.diagnose import Diagnoses
-from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, arranged, axes, each, made
-from manual_backprop.judge.memory import memory
+from manual_backprop.judge.draw import ARTICLE, BATCH, Rand, Variant, axes, made
+from manual_backprop.judge.exercised import masks_of
+from manual_backprop.judge.forward import fault, unlike_its_slopes, unlike_the_oracle
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
 from manual_backprop.judge.repeats import UNLIKE, alike, at_once, repeatable, within_rounding
-from manual_backprop.judge.result import flat_named
-from manual_backprop.judge.trial import Backward, Trial, finite_or_true, forward_out
+from manual_backprop.judge.trial import Backward, Trial
 from manual_backprop.judge.upstream import once_multiplied
 from manual_backprop.judge.values import closeness, right_values
-from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name, error_at
-from manual_backprop.judge.witnesses import disagreement
+from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name
 from manual_backprop.op import BadOp, Op
 
 
@@ -79,10 +78,15 @@ class Walk:
             parts = [part for part in parts if part in ("forward", "values")]
         try:
             points = [point(self.op, own, dtype, seed) for seed in seeds]
-            if "forward" in parts and not all(self._forward_agrees(p, device) for p in points):
-                return
+            if "forward" in parts:
+                for here in points:
+                    if found := unlike_the_oracle(here, device):
+                        self.verdict.findings.append(found)
+                        return
             if "slopes" in parts and dtype is torch.float64 and device == "cpu":
-                self._slopes_agree(points[0])
+                for finding in unlike_its_slopes(points[0]):
+                    wrong = finding.code == "witnesses"
+                    (self.verdict.findings if wrong else self.verdict.notes).append(finding)
             for backward in self.backwards:
                 try:
                     self._backward(backward, points, device, layouts, parts)
@@ -94,90 +98,11 @@ class Walk:
                 progress()
         except Unjudgeable as error:
             if own.own or self.op.oracle is None:
-                self._fault("raises", str(error), own, dtype, device)
+                self.verdict.findings.append(
+                    fault(self.op, "raises", str(error), own, dtype, device)
+                )
             else:  # a size that PyTorch refuses as well is nobody's mistake
                 self._not_tried(own, dtype, str(error))
-
-    def _fault(
-        self, code: str, message: str, variant: Variant, dtype: torch.dtype, device: str
-    ) -> None:
-        """A finding against the forward, which condemns all its backwards."""
-        self.verdict.findings.append(
-            Finding(
-                self.op.name, "", code, message, sample=variant.name, dtype=dtype_name(dtype),
-                device=device, layout="contiguous",
-            )
-        )  # fmt: skip
-
-    def _forward_agrees(self, here: Point, device: str) -> bool:
-        """The forward's values and type are the oracle's."""
-        given = {
-            name: each(value, lambda t: arranged(t.to(device), "contiguous"))
-            for name, value in here.inputs.items()
-        }
-        where = (here.variant, here.dtype, device)
-        before = {name: memory(value) for name, value in flat_named(given)}
-        try:
-            out = forward_out(here, given)
-        except Exception as error:
-            self._fault(
-                "raises",
-                f"the forward raised {error_at(error, self.op.forward)}; mend it, or leave out "
-                "what it does not take with dtypes= or devices=",
-                *where,
-            )
-            return False
-        truth = here.out.truth
-        if not isinstance(out, torch.Tensor):  # a forward of another author
-            self._fault(
-                "forward", f"the forward returned {type(out).__name__}, not a tensor", *where
-            )
-        elif out.shape != truth.shape or out.dtype is not here.dtype:
-            self._fault(
-                "forward",
-                f"the forward returned {dtype_name(out.dtype)} {tuple(out.shape)}, the oracle "
-                f"{dtype_name(here.dtype)} {tuple(truth.shape)}",
-                *where,
-            )
-        elif any(memory(value) != before[name] for name, value in flat_named(given)):
-            self._fault("mutates", "the forward writes to what it is given; work on a copy", *where)
-        elif (ratio := here.out.ratio(finite_or_true(out, here))) > 1:
-            self._fault(
-                "forward",
-                f"the forward is off from the oracle by {ratio:.3g} times what rounding explains; "
-                "until they agree no gradient can be judged",
-                *where,
-            )
-        else:
-            return True
-        return False
-
-    def _slopes_agree(self, here: Point) -> None:
-        """Slopes of the forward agree with autograd of the oracle, in float64."""
-        found, silent = disagreement(
-            here.own_forward,
-            here.raised,
-            here.places,
-            here.grad_out.double(),
-            [budget.truth for budget in here.grads],
-            torch.Generator().manual_seed(here.seed),
-        )
-        if found is not None:
-            label = here.labels[here.places.index(found.place)]
-            message = (
-                f"the witnesses disagree about {label}: autograd of the oracle says "
-                f"{found.autograd:.12g} along a line, the forward's slope is {found.slope:.12g}, "
-                f"and {found.allowed:.1e} is allowed; is the forward the oracle's function?"
-            )
-            self._fault("witnesses", message, here.variant, here.dtype, "cpu")
-        for label in (here.labels[here.places.index(place)] for place in silent):
-            self.verdict.notes.append(
-                Finding(
-                    self.op.name, label, "not-exercised",
-                    "no slope could be had to hold autograd to: the forward is too rough here",
-                    sample=here.variant.name, dtype="float64",
-                )
-            )  # fmt: skip
 
     def _backward(
         self,
@@ -220,6 +145,7 @@ class Walk:
                         raise Broken(finding)
                     self._note(finding)  # a right gradient, of which nobody promised the last bit
                 trial.unchanged(before)
+            masks_of(trial, torch.zeros_like(trial.grad_out))
         if "meta" in parts and device == "cpu":
             trial = Trial(backward, first, device, "contiguous")
             if not trial.in_place:
@@ -281,6 +207,7 @@ class Walk:
         key = trial.name, dtype_name(trial.point.dtype)
         tally = self.verdict.tallies.get(key, Tally())
         self.verdict.tallies[key] = tally.plus(*closeness(trial))
+        masks_of(trial)
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
         variant = trial.point.variant

@@ -66,6 +66,7 @@ OP = Op(
     samples={
         "rows": lambda rand, n=11, k=7: (rand(n, k),),
         "vector": lambda rand, k=7: (rand(k),),
+        "row of zeros": lambda rand, n=11, k=7: (rand(n, k) * (torch.arange(n) > 0)[:, None],),
     },
     wrt=("r",),
     oracle=lambda r: torch.linalg.vector_norm(r, dim=-1),

@@ -56,7 +56,7 @@ def _expressions(
                 value *= float(here[name]) ** exponent
             values.append(value)
         yield _text(constant, names, power), values
-    for name in names:
+    for name in [name for name in names if all(here[name] > 1 for here in sizes)]:
         yield f"{name}/({name} - 1)", [s[name] / (s[name] - 1) for s in sizes]
         yield f"({name} - 1)/{name}", [(s[name] - 1) / s[name] for s in sizes]
         yield f"1/({name} - 1)", [1 / (s[name] - 1) for s in sizes]
