@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from manual_backprop.judge.witnesses import vjp
 
@@ -43,8 +43,15 @@ class Step:
         flat = list(self.flat)
         for slot, tensor in zip(self.slots, inputs, strict=True):
             flat[slot] = tensor
+        if self._is_flat:
+            return self.apply(*flat)
         args, kwargs = tree_unflatten(flat, self.spec)
         return self.apply(*args, **kwargs)
+
+    @cached_property
+    def _is_flat(self) -> bool:
+        """Whether the arguments are no lists and have no names, as nearly always."""
+        return self.spec == tree_flatten((self.flat, {}))[1]
 
     def pull(self, grad: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """The vector-Jacobian product of `grad`, of the value's shape, at these inputs.
