@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch._decomp import decomposition_table
 
 from manual_backprop import rounding_budget
+from manual_backprop.judge.witnesses import vjp
 
 
 def normal(*shape, seed=0):
@@ -215,3 +218,64 @@ def test_a_sum_of_equal_terms_drifts_and_no_other_does():
     (plain,) = rounding_budget(weighed, (random, random), torch.float32)
     (by_one,) = rounding_budget(weighed, (random, ones), torch.float32)
     assert by_one.allowed / by_one.truth < 2 * plain.allowed / plain.truth
+
+
+TARGET = torch.tensor([0, 6, 3, -100, 2, 2, 1, 5, 4, 0, 3])
+FUSED = {
+    "softmax": lambda x: x.softmax(-1),
+    "log_softmax": lambda x: x.log_softmax(0),
+    "softmax of a transpose": lambda x: x.T.softmax(0),
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "cat": lambda x: torch.cat((x, x, x[:3]), -2),
+    "stack": lambda x: torch.stack((x, x)),
+    "flip": lambda x: x.flip(0),
+    "largest": lambda x: x.amax(0),
+    "where": lambda x: torch.where(x > 0, x, 3.0),
+    **{
+        f"mse, {how}": lambda x, how=how: F.mse_loss(x, x.detach().exp(), reduction=how)
+        for how in ("none", "sum", "mean")
+    },
+    **{
+        f"nll, {how}": lambda x, how=how: F.nll_loss(x, TARGET, reduction=how)
+        for how in ("none", "sum", "mean")
+    },
+    "weighted nll": lambda x: F.nll_loss(x, TARGET, normal(7, seed=1).exp()),
+    "nll of one row": lambda x: F.nll_loss(x[0], TARGET[2]),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_kernels_are_taken_apart_as_pytorch_takes_them_apart(name, dtype, monkeypatch):
+    def both(x):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            out = FUSED[name](x)
+        return out.detach(), *vjp(out, [x], normal(*out.shape, seed=2))
+
+    x = normal(11, 7).to(dtype)
+    ours = rounding_budget(both, (x,), dtype)
+    monkeypatch.setattr("manual_backprop.judge.noise.STEPS", dict(decomposition_table))
+    monkeypatch.setattr("manual_backprop.judge.noise.WHOLE", {torch.ops.aten.ones_like.default})
+    for budget, theirs in zip(ours, rounding_budget(both, (x,), dtype), strict=True):
+        assert torch.equal(budget.truth, theirs.truth)
+        assert torch.equal(budget.allowed, theirs.allowed)
+
+
+def test_a_gradient_of_another_shape_is_refused_and_not_spread():
+    x = normal(3, 5).requires_grad_()
+    with pytest.raises(RuntimeError, match=r"\(5,\)"):
+        vjp(x * 2, [x], torch.ones(5, dtype=torch.float64))
+
+
+def test_a_vjp_is_that_of_autograd_and_can_be_differentiated():
+    x, grad_out = normal(3, 5).requires_grad_(), normal(3, 5, seed=1).requires_grad_()
+    (ours,) = vjp(x.exp(), [x], grad_out, create_graph=True)
+    (theirs,) = torch.autograd.grad(x.exp(), x, grad_out, create_graph=True)
+    assert torch.equal(ours, theirs)
+    for mine, pytorchs in zip(
+        torch.autograd.grad(ours.sum(), (x, grad_out)),
+        torch.autograd.grad(theirs.sum(), (x, grad_out)),
+        strict=True,
+    ):
+        assert torch.equal(mine, pytorchs)

@@ -57,6 +57,61 @@ def test_a_function_that_ends_its_process_is_a_finding(name, code, line, answers
     assert status(answers[name]) == 1
 
 
+SOFTMAX = (
+    "def back_softmax(out, grad_out):\n"
+    "    return out * (grad_out - (grad_out * out).sum(-1, keepdim=True))\n"
+)
+CROSS_ENTROPY = (
+    "import torch\n"
+    "def back_cross_entropy(logits, target, grad_out):\n"
+    "    p = torch.softmax(logits, 1)\n"
+    "    p[torch.arange(len(target)), target] -= 1\n"
+    "    return p * grad_out{}\n"
+)
+FILES = {
+    "relu": RIGHT,
+    "softmax": SOFTMAX,
+    "wrong_softmax": SOFTMAX.replace("sum", "mean"),
+    "cross_entropy": CROSS_ENTROPY.format(" / max(len(target), 1)"),
+    "wrong_cross_entropy": CROSS_ENTROPY.format(""),
+    "sqrt": "def back_sqrt(out, grad_out):\n    return grad_out / (2 * out)\n",
+}
+
+
+def test_judging_imports_neither_sympy_nor_the_compiler(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    code = (
+        "import sys, torch\n"
+        "before = set(sys.modules)\n"
+        "from manual_backprop.check.child import main\n"
+        f"for request in {[request(tmp_path / f'{name}.py') for name in FILES]!r}:\n"
+        "    (found,) = main(request, lambda now: None)['functions']\n"
+        "    late = {'sympy', 'torch._dynamo', 'torch._inductor'} & (set(sys.modules) - before)\n"
+        "    print(found['ok'], sorted(late))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [f"{'wrong' not in name} []" for name in FILES]
+
+
+def test_the_command_itself_imports_no_torch(tmp_path):
+    (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from manual_backprop.cli import main\n"
+        f"main(['check', {str(tmp_path / 'mine.py')!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8",
+        check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "right" in done.stdout
+
+
 def test_a_flood_is_cut_short(answers):
     assert 0 < len(answers["flood"]["printed"]) <= process.PRINTED + 4
 

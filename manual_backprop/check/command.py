@@ -5,6 +5,7 @@ This module imports no torch.
 
 import json
 import time
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
@@ -128,15 +129,13 @@ def check(
     }  # fmt: skip
     while True:
         seen = _stamp(file)
-        answer = _judged(request, timeout)
+        answer = _judged(request, timeout, (lambda: None) if as_json else _show)
         if as_json:
             click.echo(json.dumps(record(answer, file), indent=2, allow_nan=False))
         else:
-            from manual_backprop.check.show import show
-
             if watch:
                 click.clear()
-            show(answer, file, hints=hints, solution=solution, test=test)
+            _show()(answer, file, hints=hints, solution=solution, test=test)
         if not watch:
             raise SystemExit(status(answer))
         click.secho(f"\nwatching {file}; Ctrl-C ends", dim=True)
@@ -148,9 +147,18 @@ def check(
             raise SystemExit(status(answer)) from None
 
 
-def _judged(request: dict[str, Any], timeout: float) -> dict[str, Any]:
+def _show() -> Callable[..., None]:
+    """The page, imported while torch is imported in the other process."""
+    from manual_backprop.check.show import show
+
+    return show
+
+
+def _judged(
+    request: dict[str, Any], timeout: float, meanwhile: Callable[[], object]
+) -> dict[str, Any]:
     try:
-        return judge([request], timeout)[0]
+        return judge([request], timeout, meanwhile)[0]
     except KeyboardInterrupt:
         raise Mistake("stopped by Ctrl-C before it was judged") from None
 

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,4 +71,4 @@ def number(value: float) -> float | str:
 
 
 def _index(flat: int, shape: torch.Size) -> tuple[int, ...]:
-    return tuple(int(n) for n in torch.unravel_index(torch.tensor(flat), shape))
+    return tuple(int(n) for n in np.unravel_index(flat, shape))

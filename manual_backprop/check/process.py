@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,20 +21,26 @@ from manual_backprop.judge.codes import CODES
 PRINTED = 800  # characters of what the files print that are kept; the last ones
 PATIENCE = 60.0  # seconds, to import torch and to come to an end; the child ends itself in time
 ROOT = Path(__file__).parents[2]
-START = (
-    "import json, pathlib, sys\n"
+START = (  # without the garbage collector, which finds none in half a second of looking at torch
+    "import gc, json, pathlib, sys\n"
+    "gc.disable()\n"
     "sys.path.append(sys.argv[1])\n"
     "from manual_backprop.check.child import process\n"
+    "gc.freeze()\n"
+    "gc.enable()\n"
     "process(json.loads(sys.argv[2]), pathlib.Path(sys.argv[3]), float(sys.argv[4]))\n"
 )
 
 
-def judge(requests: list[dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
+def judge(
+    requests: list[dict[str, Any]], timeout: float, meanwhile: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
     """Judge what each request names.
 
     Args:
         requests: as `child.main` takes them.
         timeout: in seconds, of an import and of each function.
+        meanwhile: is called while the process starts.
 
     Returns:
         For each request what `child.main` returns, or what it came to where a file ended the
@@ -41,11 +48,13 @@ def judge(requests: list[dict[str, Any]], timeout: float) -> list[dict[str, Any]
     """
     answers: list[dict[str, Any]] = []
     while len(answers) < len(requests):
-        answers += _some(requests[len(answers) :], timeout)
+        answers += _some(requests[len(answers) :], timeout, meanwhile)
     return answers
 
 
-def _some(requests: list[dict[str, Any]], timeout: float) -> list[dict[str, Any]]:
+def _some(
+    requests: list[dict[str, Any]], timeout: float, meanwhile: Callable[[], object]
+) -> list[dict[str, Any]]:
     """The answers of one process: to all requests, or to those up to the one that ended it."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,6 +72,7 @@ def _some(requests: list[dict[str, Any]], timeout: float) -> list[dict[str, Any]
             assert child.stdout is not None
             tail = _Tail(child.stdout)
             try:
+                meanwhile()
                 in_time = _waited(child, folder / "state.json", timeout + PATIENCE)
             finally:
                 _end(child)

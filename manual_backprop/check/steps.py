@@ -28,6 +28,7 @@ from manual_backprop.judge.point import Point, Unjudgeable, point
 from manual_backprop.judge.result import formed
 from manual_backprop.judge.trial import Trial
 from manual_backprop.judge.verdict import Broken, error_at
+from manual_backprop.judge.witnesses import vjp
 
 
 def step_reports(
@@ -129,9 +130,7 @@ def intermediates(forward: Callable[..., Any], here: Point) -> dict[str, Budget]
         wanted = [found[name] for name in names]
         grads: Sequence[Tensor] = ()
         if wanted:
-            grads = torch.autograd.grad(
-                out, wanted, tensors[-1], allow_unused=True, materialize_grads=True
-            )
+            grads = vjp(out, wanted, tensors[-1], materialize_grads=True)
         return (out.detach(), *grads)
 
     try:

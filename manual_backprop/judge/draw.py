@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from inspect import signature
+from math import prod
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from manual_backprop.op import Op
 LAYOUTS = ("contiguous", "transposed", "strided", "mixed", "expanded")
 LONG = (31, 257, 1031, 4099)
 ARTICLE = "article"
+FEW = 2**16  # numbers that are drawn only to count them
 BATCH = "n"  # the axis that the judge makes 0 and 1 long
 
 # How far below the largest entry e^x is 0: ln of half the smallest subnormal, times 1.1.
@@ -144,23 +146,33 @@ class Rand:
 
 
 class Measure(Rand):
-    """A `rand` that draws nothing and counts what it is asked for."""
+    """A `rand` that counts what it is asked for.
 
-    def __init__(self) -> None:
+    On the CPU it draws up to FEW numbers and raises OverflowError where more are asked for; on the
+    meta device it draws none. (What a sample does to a meta tensor may import PyTorch's compiler.)
+    """
+
+    def __init__(self, device: str = "meta") -> None:
         super().__init__(0, torch.float64)
+        self.device = device
         self.count = 0
 
     def __call__(self, *shape: int) -> Tensor:
-        """An empty tensor on the meta device."""
-        drawn = torch.empty(shape, device="meta", dtype=torch.float64)
-        self.count += drawn.numel()
-        return drawn
+        """Numbers of the given shape, or an empty tensor on the meta device."""
+        return super().__call__(*shape) if self._few(shape) else self._empty(shape, torch.float64)
 
-    def integers(self, below: int, *shape: int) -> Tensor:  # noqa: ARG002
-        """An empty index tensor on the meta device."""
-        drawn = torch.empty(shape, device="meta", dtype=torch.int64)
-        self.count += drawn.numel()
-        return drawn
+    def integers(self, below: int, *shape: int) -> Tensor:
+        """Indices of the given shape, or an empty tensor on the meta device."""
+        return super().integers(below, *shape) if self._few(shape) else self._empty(shape)
+
+    def _few(self, shape: tuple[int, ...]) -> bool:
+        self.count += prod(shape)
+        if self.device != "meta" and self.count > FEW:
+            raise OverflowError
+        return self.device != "meta"
+
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, device="meta", dtype=dtype)
 
 
 def seed_of(op: Op, variant: Variant, seed: int, attempt: int) -> int:

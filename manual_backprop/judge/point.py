@@ -13,6 +13,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from manual_backprop.judge.budget import Budget, budgets
 from manual_backprop.judge.draw import (
     ARTICLE,
+    FEW,
     Measure,
     Rand,
     Variant,
@@ -251,9 +252,11 @@ def check_size(op: Op, variant: Variant) -> None:
     Raises:
         BadOp: it holds more than LARGEST numbers, or LARGEST_ARTICLE where it is named "article".
     """
-    rand = Measure()
-    with suppress(Exception):  # what does not run without numbers is found when it is drawn
-        op.samples[variant.sample](rand, **dict(variant.sizes))
+    for rand in (Measure("cpu"), Measure()):
+        with suppress(Exception):  # what does not run without numbers is found when it is drawn
+            op.samples[variant.sample](rand, **dict(variant.sizes))
+        if rand.count <= FEW:
+            return
     limit = LARGEST_ARTICLE if variant.sample == ARTICLE else LARGEST
     if rand.count > limit:
         raise BadOp(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -146,7 +147,7 @@ def _wrong_value(
     kink_is_wrong: bool,
 ) -> tuple[Finding, bool]:
     place = int((error / budget.allowed).argmax())
-    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), got.shape))
+    index = tuple(int(i) for i in np.unravel_index(place, got.shape))
     numbers: dict[str, Any] = {
         "got": float(got[index]),
         "expected": float(budget.truth[index]),

@@ -15,6 +15,7 @@ they agree less well than they claim, so the error is no less than what is betwe
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,10 +50,59 @@ def autograd(
         out = forward(*leaves)
     if not out.requires_grad:  # a constant
         return (out, *(torch.zeros_like(inputs[i]) for i in wrt))
-    grads = torch.autograd.grad(
-        out, [leaves[i] for i in wrt], grad_out, allow_unused=True, materialize_grads=True
-    )
+    grads = vjp(out, [leaves[i] for i in wrt], grad_out, materialize_grads=True)
     return (out.detach(), *grads)
+
+
+def vjp(
+    out: Tensor,
+    wrt: Sequence[Tensor],
+    grad_out: Tensor,
+    *,
+    create_graph: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor, ...]:
+    """`torch.autograd.grad(out, wrt, grad_out, allow_unused=True)`, without what that imports.
+
+    Handed a grad_out, PyTorch imports sympy, for shapes that are symbols: half a second. Of a
+    number's gradient it asks nothing.
+
+    Args:
+        out: a tensor with a graph.
+        wrt: tensors that it was computed from.
+        grad_out: the shape of `out`.
+        create_graph: let the gradients be differentiated once more.
+        materialize_grads: zeros in place of None.
+
+    Raises:
+        RuntimeError: `grad_out` has another shape than `out`, or PyTorch cannot differentiate it.
+    """
+    if grad_out.shape != out.shape:
+        raise RuntimeError(f"grad_out is {tuple(grad_out.shape)}, and out {tuple(out.shape)}")
+    loss: Tensor = _Loss.apply(out, grad_out, _ZERO)
+    return torch.autograd.grad(
+        loss,
+        wrt,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=materialize_grads,
+    )
+
+
+class _Loss(torch.autograd.Function):
+    """A number by whose gradient `out` gets `grad_out`, to the bit."""
+
+    @staticmethod
+    def forward(ctx: Any, out: Tensor, grad_out: Tensor, zero: Tensor) -> Tensor:  # noqa: ARG004
+        ctx.save_for_backward(grad_out)
+        return zero
+
+    @staticmethod
+    def backward(ctx: Any, one: Tensor) -> tuple[Tensor, None, None]:  # noqa: ARG004
+        return (*ctx.saved_tensors, None, None)
+
+
+_ZERO = torch.zeros(())
 
 
 @dataclass(frozen=True)

@@ -220,16 +220,24 @@ def difference(place: Place) -> Iterator[Fault]:
 
 def factor(place: Place) -> Iterator[Fault]:
     """Another tensor multiplies or divides the contribution."""
-    known = [
-        k for k in at_hand(place.tape).get(place.right.shape, []) if k.tensor is not place.right
-    ]
-    for one in [*known]:
-        p = one.tensor
-        if bool(((p > 0) & (p < 1)).all()):  # probabilities
-            known.append(Known(f"{one.name} (1 - {one.name})", p * (1 - p), -1, False))
-    for name, tensor, step, _ in known:
-        if not bool(tensor.all()):
-            continue  # what holds zeros explains too much
+    for base, (name, tensor, step, _) in _multipliers(place.tape, place.right.shape):
+        if base is place.right:
+            continue
         near = any(tensor is t for t in (*place.inputs, place.out))
         for code, what, flows in _factors(place, name, tensor, place.right, step):
             yield from place.fault(code, 16 if near else 21, ("factor", what), what, flows)
+
+
+def _multipliers(tape: Tape, shape: torch.Size) -> list[tuple[Tensor, Known]]:
+    """Tensors at hand of a shape, and p (1 - p) of probabilities p, each with what it is made of.
+
+    Without those that hold zeros: they would explain too much.
+    """
+    made: dict[torch.Size, list[tuple[Tensor, Known]]] = vars(tape).setdefault("_multipliers", {})
+    if shape not in made:
+        both = [(one.tensor, one) for one in at_hand(tape).get(shape, [])]
+        for p, one in [*both]:
+            if bool(((p > 0) & (p < 1)).all()):
+                both.append((p, Known(f"{one.name} (1 - {one.name})", p * (1 - p), -1, False)))
+        made[shape] = [pair for pair in both if bool(pair[1].tensor.all())]
+    return made[shape]

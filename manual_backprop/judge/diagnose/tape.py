@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from manual_backprop.judge.witnesses import vjp
 
 SHIFTS = ("amax", "amin", "max", "min")  # whose gradient is 0 in all where they only shift
 
@@ -41,8 +43,15 @@ class Step:
         flat = list(self.flat)
         for slot, tensor in zip(self.slots, inputs, strict=True):
             flat[slot] = tensor
+        if self._is_flat:
+            return self.apply(*flat)
         args, kwargs = tree_unflatten(flat, self.spec)
         return self.apply(*args, **kwargs)
+
+    @cached_property
+    def _is_flat(self) -> bool:
+        """Whether the arguments are no lists and have no names, as nearly always."""
+        return self.spec == tree_flatten((self.flat, {}))[1]
 
     def pull(self, grad: Tensor, inputs: Sequence[Tensor]) -> list[Tensor | None]:
         """The vector-Jacobian product of `grad`, of the value's shape, at these inputs.
@@ -60,7 +69,7 @@ class Step:
         wanted = [t for t in live if t.requires_grad]
         if not out.requires_grad:
             return [None] * len(live)
-        grads = iter(torch.autograd.grad(out, wanted, grad, allow_unused=True))
+        grads = iter(vjp(out, wanted, grad))
         return [next(grads) if t.requires_grad else None for t in live]
 
     def push(self, inputs: Sequence[Tensor], moved: Sequence[Tensor | None]) -> Tensor:
@@ -72,9 +81,7 @@ class Step:
                 return torch.zeros_like(out)
             grad = torch.zeros_like(out).requires_grad_()
             along = [(t, m) for t, m in zip(live, moved, strict=True) if m is not None]
-            grads = torch.autograd.grad(
-                out, [t for t, _ in along], grad, create_graph=True, allow_unused=True
-            )
+            grads = vjp(out, [t for t, _ in along], grad, create_graph=True)
             felt = sum(
                 (g * m).sum() for g, (_, m) in zip(grads, along, strict=True) if g is not None
             )
@@ -244,7 +251,7 @@ class Tape:
         if out.shape != self.grad_out.shape:
             raise RuntimeError(f"the result is {tuple(out.shape)}")
         leaves = [values[leaf] for leaf in self.wrt]
-        grads = torch.autograd.grad(out, leaves, self.grad_out, allow_unused=True)
+        grads = vjp(out, leaves, self.grad_out)
         return [
             torch.zeros_like(leaf) if grad is None else grad
             for leaf, grad in zip(leaves, grads, strict=True)
