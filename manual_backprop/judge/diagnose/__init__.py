@@ -27,6 +27,7 @@ LOOKS = (
     where_it_is_wrong,
 )  # fmt: skip
 ENOUGH = 3  # cases
+SAYS_MORE = ("mask", "extra-term", "stale-weights")  # than that it is not linear in grad_out
 FURTHER = 1  # samples that are looked at where the failing one shows no cause
 
 
@@ -123,7 +124,7 @@ class Diagnoses:
                 said = f"{finding.message} (the search for its cause failed with {failed})"
                 return replace(finding, message=said)
             for cause in causes:
-                says_more = finding.code == "unknown" or cause.code in ("mask", "extra-term")
+                says_more = finding.code == "unknown" or cause.code in SAYS_MORE
                 if finding.gradient in cause.gradients and says_more:
                     return replace(finding, code=cause.code, cause=cause)
         return finding

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading, settled
-from manual_backprop.judge.diagnose.edges import Place, at_hand, naming
+from manual_backprop.judge.diagnose.edges import MOVES, Place, at_hand, naming
 from manual_backprop.judge.diagnose.exchanged import difference, factor
 from manual_backprop.judge.diagnose.sizes import NAMED, plain
-from manual_backprop.judge.diagnose.tape import Edge
+from manual_backprop.judge.diagnose.tape import Edge, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
 
@@ -29,6 +29,7 @@ def at_the_argument(cases: list[Case]) -> list[Reading]:
             found += _another_tensor(recording, i, known)
             found += _added(recording, i, known)
             found += _of_probabilities(recording, i)
+            found += _of_a_function(recording, i)
             found += _summed(recording, i)
             found += _blocks(recording, i)
             found += _whole(recording, i)
@@ -90,6 +91,28 @@ def _of_probabilities(recording: Recording, i: int) -> Iterator[Reading]:
         name = naming(recording.tapes[0], recording.tapes[0].wrt[i])
         what = f"it is multiplied by {name} (1 - {name}): the gradient of the logits of {name}"
         yield Reading(15, Cause("wrong-variable", (cases[0].labels[i],), what))
+
+
+def _of_a_function(recording: Recording, i: int) -> Iterator[Reading]:
+    """The gradient with respect to a function of the argument: of e^s for that of s."""
+    first = recording.tapes[0]
+    for index, step in enumerate(first.steps):
+        if step.apply is None or step.sources != (first.wrt[i],) or step.name in MOVES:
+            continue
+        if step.value.shape == first.steps[first.wrt[i]].value.shape and all(
+            case.explained(i, case.true[i] / _slope(tape, index))
+            for case, tape in zip(recording.cases, recording.tapes, strict=True)
+        ):
+            name = naming(first, index)
+            what = f"it is the gradient with respect to {name}: that function's slope is left out"
+            yield Reading(15, Cause("wrong-variable", (recording.cases[0].labels[i],), what))
+
+
+def _slope(tape: Tape, index: int) -> Tensor:
+    """The derivative of a step's function, entry by entry; nan where it has none."""
+    step = tape.steps[index]
+    flows = step.pull(torch.ones_like(step.value), tape.inputs(index))[0]
+    return torch.full_like(step.value, torch.nan) if flows is None else flows
 
 
 def _summed(recording: Recording, i: int) -> Iterator[Reading]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.edges import MASKS, Fault, Place, naming
+from manual_backprop.judge.diagnose.edges import MASKS, PLAIN, Fault, Place, naming
 from manual_backprop.judge.diagnose.exchanged import (
     BY_OUT,
     PRODUCTS,
@@ -26,6 +26,7 @@ from manual_backprop.judge.diagnose.exchanged import (
 )
 from manual_backprop.judge.diagnose.masks import duplicates, mask, one_row
 from manual_backprop.judge.diagnose.normals import normalise_terms, unit_terms
+from manual_backprop.judge.diagnose.tape import Tape
 from manual_backprop.judge.diagnose.terms import (
     deviation_terms,
     log_softmax_terms,
@@ -130,13 +131,21 @@ def passed_on(place: Place) -> Iterator[Fault]:
     elif place.name == "cumsum":
         code, what = "missing-branch", "every entry gets its own gradient, and no later one's"
     elif place.name.strip("_").endswith("softmax") and place.edge.step != place.tape.out and (
-        place.tape.source(place.edge) in place.tape.wrt
+        _only_added(place.tape, place.tape.source(place.edge))
     ):  # fmt: skip
         code = "wrong-variable"
         what = f"this is the gradient with respect to what {place.name.strip('_')} gave"
     else:
         code, what = "missing-factor", f"the derivative of {place.name} is left out"
     yield from place.fault(code, 12, "passed on", what, here.clone())
+
+
+def _only_added(tape: Tape, step: int) -> bool:
+    """Whether it is an argument, or the sum of arguments."""
+    sources = tape.steps[step].sources
+    if not sources or tape.steps[step].name not in PLAIN:
+        return step in tape.wrt
+    return any(_only_added(tape, source) for source in sources)
 
 
 def applied_twice(place: Place) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from manual_backprop.judge.diagnose.case import Case, Reading
-from manual_backprop.judge.diagnose.edges import MASKS, naming
+from manual_backprop.judge.diagnose.edges import MASKS, PLAIN, naming
 from manual_backprop.judge.diagnose.faults import ELEMENTWISE
 from manual_backprop.judge.diagnose.tape import Step, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
@@ -87,6 +87,20 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
             code = "missing-term" if called == "add" else "wrong-argument"
             what = f"{term} is left out of a {whole} that the backward computes again"
             yield code, what, partial(_without, step, slot, sign)
+    if called == "sigmoid":
+        what = "it is the gradient with 1 - sigmoid, where the forward has sigmoid: the gate turned"
+        yield "convention", what, lambda inputs: 1 - step.run(inputs)
+    if called in ("maximum", "minimum"):
+        other = torch.minimum if called == "maximum" else torch.maximum
+        yield "mask", f"the mask of {called} is inverted", lambda inputs: other(*inputs)
+    if called == "where" and len(step.sources) == 3:
+        for what, order in (("is inverted", (0, 2, 1)), ("is left out", (0, 1, 1)),
+                            ("is left out", (0, 2, 2))):  # fmt: skip
+            yield "mask", f"the mask of where {what}", partial(_in_order, step, order)
+    if called in ("add", "sub") and len(step.sources) == 1:
+        code = "mask" if _feeds_a_mask(tape, step) else "missing-term"
+        what = f"the constant that {called} has is left out where it is computed again"
+        yield code, what, lambda inputs: inputs[0]
     if len(step.sources) == 1 and called in ELEMENTWISE:
         what = f"{called} is left out where the backward computes the forward again"
         yield "wrong-argument", what, partial(_unapplied, step)
@@ -99,6 +113,19 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
         known = step.apply.keywords  # type: ignore[union-attr]
         other = partial(step.apply.func, **{**known, "correction": 1 - known["correction"]})  # type: ignore[union-attr]
         yield "convention", what, lambda inputs: other(inputs[0])
+
+
+def _in_order(step: Step, order: tuple[int, ...], inputs: list[Tensor]) -> Tensor:
+    return step.run([inputs[i] for i in order])
+
+
+def _feeds_a_mask(tape: Tape, step: Step) -> bool:
+    """Whether a mask is what comes next, but for sums."""
+    here = tape.steps.index(step)
+    after = next((s for s in tape.steps[here:] if here in s.sources), None)
+    if after is None or after.name not in PLAIN:
+        return after is not None and after.name in MASKS
+    return _feeds_a_mask(tape, after)
 
 
 def _without(step: Step, slot: int, sign: int, inputs: list[Tensor]) -> Tensor:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
-from manual_backprop.judge.diagnose.edges import Fault, Place, others, widened
+import torch
+
+from manual_backprop.judge.diagnose.edges import Fault, Place, naming, others, widened
 
 
 def softmax_terms(place: Place) -> Iterator[Fault]:
@@ -65,6 +67,11 @@ def log_softmax_terms(place: Place) -> Iterator[Fault]:
     ):  # fmt: skip
         if code:
             yield from place.fault(code, 9, ("log_softmax", kind), what, flows)
+    for edge, part in place.tape.sent.items():
+        if place.tape.source(edge) == place.edge.step and not torch.equal(part, g):
+            what = f"what comes through {naming(place.tape, edge.step)} is missing beside p"
+            flows = g - part - p * total
+            yield from place.fault("missing-term", 10, ("log_softmax use", edge), what, flows)
     for axis in range(p.dim()):
         for kind, said, flows in (
             ("sum", "the sum runs", g - p * g.sum(axis, keepdim=True)),
