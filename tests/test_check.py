@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from manual_backprop.check.command import status
 from manual_backprop.cli import main
+from manual_backprop.judge.examples import EXAMPLES
 
 LIN = "def back_lin(x, w, grad_out):\n    return {}\n"
 RIGHT = LIN.format("grad_out @ w.T, x.T @ grad_out, grad_out.sum(0)")
@@ -232,12 +233,35 @@ def test_only_the_first_call_is_heard(learner, capfd):
 
 
 def test_where_to_read_more_is_told_and_is_there(learner):
-    answer = learner.check(MEAN)
+    answer = learner.check(MEAN.replace("mean(0)", "sum(0)").replace("x.T @", "-x.T @"))
     (line,) = (line for line in learner.page(answer) if "manual-backprop explain" in line)
     command = line.split("`")[1].split()[1:]
-    assert command == ["explain", "mean-for-sum"]
+    assert command == ["explain", "sign"]
     assert CliRunner().invoke(main, [*command, "--no-verdict"]).exit_code == 0
     assert not any("explain" in line for line in learner.page(answer, hints=1))
+
+
+def test_no_page_is_named_that_has_the_solution(learner):
+    for named in EXAMPLES:
+        page = learner.page(learner.check(EXAMPLES[named].wrong))
+        (example,) = {EXAMPLES[line.split("explain ")[1].split("`")[0]] for line in page
+                      if "explain " in line} or {None}  # fmt: skip
+        assert example is None or example.operator != EXAMPLES[named].operator, named
+
+
+def test_a_network_of_two_layers_is_right_within_its_limits(learner):
+    found = learner.only(
+        "import torch\n"
+        "def back_sigmoid_mlp(x, weights, target, grad_out):\n"
+        "    w1, w2 = weights\n"
+        "    h = torch.sigmoid(x @ w1)\n"
+        "    out = torch.sigmoid(h @ w2)\n"
+        "    d2 = (out - target) * out * (1 - out) * grad_out\n"
+        "    d1 = d2 @ w2.T * h * (1 - h)\n"
+        "    return d1 @ w1.T, (x.T @ d1, h.T @ d2)\n"
+    )
+    assert found["ok"]
+    assert [limit["sample"] for limit in found["limits"]] == ["three layers"]
 
 
 @pytest.mark.parametrize(

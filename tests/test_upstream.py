@@ -43,6 +43,20 @@ def test_only_the_gradients_without_grad_out_are_multiplied_by_it():
     ]  # fmt: skip
 
 
+def test_what_is_wrong_beside_a_dtype_is_told_and_rounding_is_not():
+    def back_relu(x, grad_out):
+        return (x > 0).float()
+
+    def in_float32(x, grad_out):
+        return (x > 0) * grad_out.float() * (1 + 1e-9)
+
+    asked = {"samples": ["rows"], "dtypes": torch.float64, "parts": ["values"]}
+    found = verify(OPS["relu"], back_relu, **asked).findings
+    assert [one.code for one in found] == ["dtype", "missing-factor"]
+    assert found[1].cause.what == "once it is float64, the factor grad_out is missing"
+    assert [one.code for one in verify(OPS["relu"], in_float32, **asked).findings] == ["dtype"]
+
+
 def test_each_gradient_that_is_wrong_by_another_mistake_is_told():
     def back_lin(x, w, grad_out):
         return grad_out @ w.T, -x.T @ grad_out, grad_out.mean(0)

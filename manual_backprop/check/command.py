@@ -4,11 +4,13 @@ This module imports no torch.
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import click
@@ -20,6 +22,7 @@ SCHEMA = "manual-backprop/check"
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
 HOME = Path(__file__).parents[1]
 HINTS = 4
+PATIENCE = 6.0  # seconds, after which a person at a terminal is told that it still runs
 
 
 class Target(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -34,7 +37,7 @@ class Target(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         name, _, function = str(value).partition("::")
         file = Path(name)
         if file.is_dir():
-            self.fail(f"{name} is a folder; name a file in it, as in {file / 'lin.py'}", param, ctx)
+            self.fail(f"{name} is a folder; name a file in it{_one_of(file)}", param, ctx)
         if file.suffix != ".py":
             self.fail(f"{name} is no Python file; its name must end in .py", param, ctx)
         if not file.is_file():
@@ -91,7 +94,7 @@ class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
+    default=20.0,
     show_default=True,
     metavar="SECONDS",
     help="Stop the file's import, and the judging of a function, after so long.",
@@ -147,6 +150,12 @@ def check(
             raise SystemExit(status(answer)) from None
 
 
+def _one_of(folder: Path) -> str:
+    """A file that one may have meant, if there is any."""
+    first = min(folder.glob("*.py"), default=None)
+    return f", as in {first}" if first else ""
+
+
 def _show() -> Callable[..., None]:
     """The page, imported while torch is imported in the other process."""
     from manual_backprop.check.show import show
@@ -157,10 +166,16 @@ def _show() -> Callable[..., None]:
 def _judged(
     request: dict[str, Any], timeout: float, meanwhile: Callable[[], object]
 ) -> dict[str, Any]:
+    waiting = f"still running; it is stopped after {timeout:g} s, Ctrl-C stops it now"
+    timer = Timer(PATIENCE, click.echo, (waiting,), {"err": True})
+    if sys.stderr.isatty():
+        timer.start()
     try:
         return judge([request], timeout, meanwhile)[0]
     except KeyboardInterrupt:
         raise Mistake("stopped by Ctrl-C before it was judged") from None
+    finally:
+        timer.cancel()
 
 
 def record(answer: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -134,8 +134,16 @@ def _test(target: Target, op: Op, findings: Sequence[Finding]) -> str:
         names.append(forward.__name__)
     for finding in findings:
         if small := shrink(op, backward, finding):
-            return small.as_test(f"from {backward.__module__} import {', '.join(names)}")
+            return small.as_test(_import(backward.__module__, names))
     return ""
+
+
+def _import(module: str, names: Sequence[str]) -> str:
+    """How a test gets at the functions of a file, which may be called 01_lin."""
+    if module.isidentifier():
+        return f"from {module} import {', '.join(names)}"
+    lines = [f'{name} = import_module("{module}").{name}' for name in names]
+    return "\n".join(["from importlib import import_module", "", *lines])
 
 
 def fields(finding: Finding, known: Sequence[str] = ()) -> dict[str, Any]:
@@ -165,6 +173,11 @@ def _of_error(said: str, known: Sequence[str]) -> str:
             "In a product (a, b) @ (c, d) b and c have to be the same. Is a transpose, .T, "
             "missing, or do the factors stand in the wrong order?"
         )
+    if "truth value of a Tensor" in said or "Boolean value of Tensor" in said:
+        return (
+            "An if asks once, and a tensor holds many answers: take torch.where(condition, a, b), "
+            "or multiply by the mask."
+        )
     if "must match the size of tensor b" in said:
         return (
             "Write the two shapes below each other, aligned at the right: sizes are equal, or one "
@@ -174,7 +187,9 @@ def _of_error(said: str, known: Sequence[str]) -> str:
 
 
 def _samples(op: Op, backward: Callable[..., Any], *, lenient: bool) -> tuple[list[str], list[str]]:
-    """Those that count, and those that only limit what is right: other axes, unknown options."""
+    """Those that count, and those that only limit what is right: other axes, unknown options,
+    tuples of another length.
+    """
     names = [name for name in op.samples if name != ARTICLE] or list(op.samples)
     if not lenient:
         return names, []
@@ -187,10 +202,10 @@ def _samples(op: Op, backward: Callable[..., Any], *, lenient: bool) -> tuple[li
     return (first, others) if first else (names[:1], names[1:])
 
 
-def _drawn(op: Op, sample: str) -> tuple[dict[str, set[int]], set[str]]:
-    """How many axes each argument has, and which options are set."""
+def _drawn(op: Op, sample: str) -> tuple[dict[str, list[int]], set[str]]:
+    """How many axes each tensor of each argument has, and which options are set."""
     inputs, options = draw(op, Variant(sample), Rand(0, torch.float64))
-    return {name: {t.dim() for t in _parts(value)} for name, value in inputs.items()}, set(options)
+    return {name: [t.dim() for t in _parts(value)] for name, value in inputs.items()}, set(options)
 
 
 def _about(op: Op, sample: str) -> dict[str, Any]:

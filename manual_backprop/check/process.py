@@ -119,7 +119,8 @@ def _ended(code: int | None, trace: str, file: Path, timeout: float) -> tuple[st
     lines = re.findall(rf'File "{re.escape(str(file))}", line (\d+)', trace)
     at = f", at {file.name}:{lines[0]}" if lines else ""
     if code is None or trace.startswith("Timeout"):
-        return "timeout", f"was still running after {timeout:g} seconds{at}"
+        more = f"--timeout {3 * timeout:g} waits longer"
+        return "timeout", f"was still running after {timeout:g} seconds{at}; {more}"
     if code == -signal.SIGKILL:
         return "crash", "was killed by the system, as it does where memory runs out"
     if code < 0:

@@ -98,9 +98,9 @@ def _function(
         page.say("wrong", "bold red", "a step, although every gradient is right")
         page.say("step", "bold", _first_wrong(record))
     for limit in record["limits"]:
-        page.say("but", "bold yellow", f"not {_where(record, limit)}: {_brief(limit)}")
+        page.say("beyond", "yellow", f"not {_where(record, limit)}: {_first_words(limit)}")
     if record["limits"]:
-        page.say("", "", "That is more than was asked for; with --thorough it counts.")
+        page.say("", "", "That was not asked for; with --thorough it counts.")
     for note in record["notes"] if record["ok"] else ():
         page.say("note", "yellow", NOTES.get(note["code"], _said(note)))
     if not record["ok"] and hints == 4 and record["derivation"]:
@@ -142,7 +142,8 @@ def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
     if hints == 1:
         page.say("wrong", "bold red", step or gradient or "the call")
     else:
-        page.say("wrong", "bold red", f"{finding['code']}: {finding['meaning']}")
+        kind = finding["meaning"].partition(":")[0].rstrip(".")
+        page.say("wrong", "bold red", f"{finding['code']}: {kind}.")
     if hints >= 2:
         page.say("step", "bold", step)
     if hints >= 3 and cause:
@@ -167,7 +168,8 @@ def _more(record: dict[str, Any], code: str, hints: int) -> Iterator[str]:
     """Where more is told: by the next hint, and on the page of a code that is named."""
     if hints < 3 or (hints == 3 and record["derivation"]):
         yield f"--hints {hints + 1} tells {MORE[hints]}"
-    if hints >= 2 and code in EXAMPLES and code not in UNLIKE:
+    example = EXAMPLES.get(code)  # of another operator: this one's would be the solution
+    if hints >= 2 and example and example.operator != record["operator"] and code not in UNLIKE:
         yield f"`manual-backprop explain {code}` shows the smallest example"
     if code == "unknown":
         if record["formula"].startswith(NETWORK) and not record["steps"]:
@@ -200,6 +202,12 @@ def _brief(finding: dict[str, Any]) -> str:
     if cause := finding.get("cause"):
         return f"{', '.join(cause['gradients'])}: {cause['what']}"
     return _said(finding).partition(": off by")[0]
+
+
+def _first_words(finding: dict[str, Any]) -> str:
+    """What is so, without what to do about it."""
+    said = _brief(finding)
+    return said if finding["code"] == "raises" else said.partition(": ")[0]
 
 
 def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:

@@ -134,4 +134,4 @@ def _write(folder: Path, name: str, *, force: bool) -> None:
     except OSError as error:
         raise Mistake(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"wrote {file}: {title(name)}")
-    click.echo(f"put your gradients in its last line, then: manual-backprop check {file}")
+    click.echo(f"write its last function, then: manual-backprop check {file}")

@@ -87,9 +87,16 @@ def _question(
         f"What {name} returns goes on into some loss. Given grad_out, the gradient of that loss "
         f"with respect to out, return the gradient with respect to {' and '.join(wrt)}"
         + (": a tuple, in this order. " if len(wrt) > 1 else ", one tensor. ")
-        + "A gradient has the shape of what it is the gradient of. In formulas ȳ is the gradient "
-        "of y, ⟨a, b⟩ the sum of the products of their entries, and [c] is 1 where c holds, else 0."
-        + (f" Leave {', '.join(options)} at their defaults." if options else "")
+        + f"out is what {name} returned. A gradient has the shape of what it is the gradient of. "
+        "In formulas a bar, as in ȳ, is the gradient of the loss with respect to y, ⟨a, b⟩ the sum "
+        "of the products of their entries, and [c] is 1 where c holds, else 0. In shapes *n stands "
+        "for any number of axes: take one."
+        + (
+            f" Leave {', '.join(options)} at {'their' if len(options) > 1 else 'its'} "
+            f"default{'s' if len(options) > 1 else ''}."
+            if options
+            else ""
+        )
     )
     lines = [
         f"Exercise {ORDER.index(name) + 1} of {len(ORDER)}",

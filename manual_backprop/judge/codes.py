@@ -108,9 +108,9 @@ CODES = {
         "d(a - b) is -1 for b.",
     ),
     "factor": Code(
-        "A constant (2, 1/2, ln 2, ...) times the right gradient, or times one term of it, that no "
-        "axis explains.",
-        "Look at the square's 2 and the loss's 1/2: which of them does the forward have?",
+        "A constant times the right gradient, or times one term of it, and not an axis's size: 2, "
+        "1/2, ln 2, ...",
+        "Where has the forward such a number: the 2 of a square, a 1/2 before a loss?",
     ),
     "sum-for-mean": Code(
         "Too large by the size of an axis: the gradient of a sum, where the forward has a mean.",
@@ -149,7 +149,8 @@ CODES = {
     ),
     "missing-branch": Code(
         "A tensor is used in several places of the forward, and one way back is not followed.",
-        "Count in how many places the forward uses it; its gradient is the sum over all of them.",
+        "Count in how many places the forward uses the tensor; its gradient is the sum over all of "
+        "them.",
     ),
     "overwritten": Code(
         "Contributions that should be added up are written over each other.",
@@ -171,7 +172,7 @@ CODES = {
     ),
     "mask": Code(
         "A mask is missing, inverted, or taken from the wrong tensor.",
-        "The mask is where the forward's input let something through, whatever grad_out is.",
+        "Ask the forward's input, as in x > 0, whatever grad_out is.",
     ),
     "subset": Code(
         "Right but for a set of entries that a mask, an index or a row of the forward describes.",

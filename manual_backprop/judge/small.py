@@ -90,7 +90,9 @@ class Small:
             f"(budget,) = rounding_budget(by_autograd, ({', '.join(leaves)}), {dtype})",
             *([f"out = {out}"] if "out" in signature(self.backward).parameters else []),
             f"{results} = {name}({', '.join(self._asked())})",
-            f"assert budget.ratio({self.gradient}) <= 1, {self.gradient}",
+            f"assert budget.ratio({self.gradient}) <= 1, (",
+            f'    f"it is {{{self.gradient}}}, should be {{budget.truth}}"',
+            ")",
         ]
         lines = [
             "import torch",

@@ -15,7 +15,7 @@ from manual_backprop.judge.forward import fault, unlike_its_slopes, unlike_the_o
 from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_draw, point
 from manual_backprop.judge.repeats import UNLIKE, alike, at_once, repeatable, within_rounding
 from manual_backprop.judge.trial import Backward, Trial
-from manual_backprop.judge.upstream import once_multiplied
+from manual_backprop.judge.upstream import once_mended
 from manual_backprop.judge.values import closeness, right_values
 from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name
 from manual_backprop.op import BadOp, Op
@@ -92,7 +92,7 @@ class Walk:
                     self._backward(backward, points, device, layouts, parts)
                 except Broken as broken:
                     found = self.diagnoses.named(backward, broken.finding, own.sample)
-                    more = once_multiplied(found, backward, points[0], self.diagnoses)
+                    more = once_mended(found, backward, points[0], self.diagnoses)
                     others = self.diagnoses.others(backward, found, own.sample)
                     self.verdict.findings += [found, *others, *more]
                 progress()

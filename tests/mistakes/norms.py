@@ -263,3 +263,25 @@ def back_cosine_the_other_way_round(a, b, out, grad_out):
 def back_cosine_second_negated(a, b, out, grad_out):
     grad_a, grad_b = back_cosine(a, b, out, grad_out)
     return grad_a, -grad_b
+
+
+def _batch_norm_by(x, gamma, grad_out, sigma):
+    xhat = (x - x.mean(0)) / sigma
+    g = grad_out * gamma
+    grad_x = (g - g.mean(0) - xhat * (g * xhat).mean(0)) / sigma
+    return grad_x, (grad_out * xhat).sum(0), grad_out.sum(0)
+
+
+@mistake(BATCH_NORM, "missing-term", of="T9", seen="mxnet#1053")
+def back_batch_norm_without_eps(x, gamma, grad_out):
+    return _batch_norm_by(x, gamma, grad_out, x.std(0, correction=0))
+
+
+@mistake(BATCH_NORM, "convention", of="T9", seen="mxnet#1053")
+def back_batch_norm_by_std(x, gamma, grad_out):
+    return _batch_norm_by(x, gamma, grad_out, x.std(0))
+
+
+@mistake(BATCH_NORM, "wrong-argument", of="T9", seen="mxnet#1053")
+def back_batch_norm_eps_outside_the_root(x, gamma, grad_out, *, eps=1e-3):
+    return _batch_norm_by(x, gamma, grad_out, x.std(0, correction=0) + eps)

@@ -58,6 +58,7 @@ def _factors(
     place: Place, name: str, tensor: Tensor, flows: Tensor, step: int
 ) -> Iterator[tuple[str, str, Tensor]]:
     """A factor too much and one too few; of what divides, times it is one too few."""
+    name = "grad_out" if name == "the gradient of out" else name
     inverse = place.name in ("log", "reciprocal", "sqrt", "rsqrt") or (
         "norm" in place.name and tensor.shape == place.out.shape and torch.equal(tensor, place.out)
     )

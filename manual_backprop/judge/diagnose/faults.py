@@ -136,8 +136,18 @@ def passed_on(place: Place) -> Iterator[Fault]:
         code = "wrong-variable"
         what = f"this is the gradient with respect to what {place.name.strip('_')} gave"
     else:
-        code, what = "missing-factor", f"the derivative of {place.name} is left out"
+        code = "missing-factor"
+        what = f"the derivative of {_which(place)} is left out"
     yield from place.fault(code, 12, "passed on", what, here.clone())
+
+
+def _which(place: Place) -> str:
+    """The step's name, and which it is of several of that name."""
+    alike = [i for i, s in enumerate(place.tape.steps) if s.name == place.name]
+    name = place.name.strip("_")
+    if len(alike) == 1:
+        return name
+    return f"{name} number {alike.index(place.edge.step) + 1} of {len(alike)} in the forward"
 
 
 def _only_added(tape: Tape, step: int) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from manual_backprop.judge.diagnose.case import Case, Reading
 from manual_backprop.judge.diagnose.edges import MASKS, PLAIN, naming
 from manual_backprop.judge.diagnose.faults import ELEMENTWISE
+from manual_backprop.judge.diagnose.normals import over
 from manual_backprop.judge.diagnose.tape import Step, Tape
 from manual_backprop.judge.diagnose.tapes import Recording, recordings
 from manual_backprop.judge.verdict import Cause
@@ -44,6 +45,16 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
 def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
     """Labels of another convention; a mask that is inverted or not there."""
     numbers = step.value.is_floating_point() or step.value.dtype is torch.int64
+    if not step.value.is_floating_point() and bool(((step.value == 0) | (step.value == 1)).all()):
+        for what, other in (
+            ("without", torch.ones_like), ("with the inverse of", lambda y: 1 - y.long())
+        ):  # fmt: skip
+            said = f"it is the gradient {what} the mask {step.name}"
+            yield "mask", said, lambda inputs, f=other: f(inputs[0]).to(inputs[0].dtype)
+    elif step.value.dtype is torch.int64:
+        for shift in (1, -1):
+            said = f"it is the gradient with every index in {step.name} moved by {shift}"
+            yield "convention", said, lambda inputs, s=shift: (inputs[0] + s).clamp(min=0)
     if numbers:
         for what, other in (
             ("-1 and 1 where it holds 0 and 1", lambda y: 2 * y - 1),
@@ -55,18 +66,6 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
             yield code, said, lambda inputs, f=other: f(inputs[0])
     if numbers and step.value.dim() == 1:
         yield "broadcast-loss", PAIRS, lambda inputs: inputs[0].unsqueeze(1)
-    if step.value.is_floating_point():
-        return
-    if bool(((step.value == 0) | (step.value == 1)).all()):
-        for what, other in (
-            ("without", torch.ones_like), ("with the inverse of", lambda y: 1 - y.long())
-        ):  # fmt: skip
-            said = f"it is the gradient {what} the mask {step.name}"
-            yield "mask", said, lambda inputs, f=other: f(inputs[0]).to(inputs[0].dtype)
-    elif step.value.dtype is torch.int64:
-        for shift in (1, -1):
-            said = f"it is the gradient with every index in {step.name} moved by {shift}"
-            yield "convention", said, lambda inputs, s=shift: (inputs[0] + s).clamp(min=0)
 
 
 def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
@@ -109,10 +108,17 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
         code = "mask" if called in MASKS else "wrong-variable"
         yield code, what, lambda inputs: inputs[0]
     if called == "normalise":
-        what = "it is the gradient with a variance over n - 1 for n, or n for n - 1"
         known = step.apply.keywords  # type: ignore[union-attr]
-        other = partial(step.apply.func, **{**known, "correction": 1 - known["correction"]})  # type: ignore[union-attr]
-        yield "convention", what, lambda inputs: other(inputs[0])
+        turned: dict[str, Any] = {"correction": 1 - known["correction"]}
+        none: dict[str, Any] = {"eps": 0.0}
+        changed = f"it is the gradient with {over(turned['correction'])}"
+        for code, what, keywords in (
+            ("convention", changed, turned),
+            ("missing-term", "it is the gradient with ε left out of σ", none),
+            ("convention", f"{changed}, and ε left out of σ", turned | none),
+        ):
+            function = partial(step.apply.func, **{**known, **keywords})  # type: ignore[union-attr]
+            yield code, what, lambda inputs, f=function: f(inputs[0])
 
 
 def _in_order(step: Step, order: tuple[int, ...], inputs: list[Tensor]) -> Tensor:

@@ -113,6 +113,19 @@ def normalise_terms(place: Place) -> Iterator[Fault]:
          (g - mean(g) - hat * mean(g * hat)) / sigma),
     ):  # fmt: skip
         yield from place.fault(code, 8, ("normalise", kind), what, flows)
+    variance = x.var(axes, keepdim=True, correction=known["correction"])
+    turned = x.var(axes, keepdim=True, correction=1 - known["correction"])
+    unlike = over(1 - known["correction"])
+    for code, kind, what, off in (
+        ("convention", "turned", f"σ has {unlike}", (turned + known["eps"]).sqrt()),
+        ("convention", "turned, no eps", f"σ has {unlike}, and no ε", turned.sqrt()),
+        ("missing-term", "no eps", "ε is left out of σ", variance.sqrt()),
+        ("wrong-argument", "eps outside", "ε is added to σ, and belongs under the root",
+         variance.sqrt() + known["eps"]),
+    ):  # fmt: skip
+        by = (x - mean(x)) / off
+        flows = (g - mean(g) - by * mean(g * by)) / off
+        yield from place.fault(code, 8, ("sigma", kind), what, flows)
     for other in subsets(x.dim()):
         for kind, said, flows in (
             ("both", "the means run", (g - mean(g, other) - hat * mean(g * hat, other)) / sigma),
@@ -126,6 +139,12 @@ def normalise_terms(place: Place) -> Iterator[Fault]:
         flows = gamma * (before - mean(before) - hat * mean(before * hat) * (size / less)) / sigma
         what = "the scale multiplies after the means, and belongs under them"
         yield from place.fault("wrong-argument", 8, "scale after", what, flows)
+
+
+def over(correction: int) -> str:
+    """What a variance with another correction than the forward's is called."""
+    here, there = ("n - 1", "n") if correction else ("n", "n - 1")
+    return f"a variance over {here}, where the forward has one over {there}"
 
 
 def unit_terms(place: Place) -> Iterator[Fault]:

@@ -55,7 +55,7 @@ def log_softmax_terms(place: Place) -> Iterator[Fault]:
     whole = place.edge.step == place.tape.out
     for code, kind, what, flows in (
         ("missing-term" if whole else "", "no sum", "the term -p Σ g is missing", g),
-        ("missing-term", "no g", "the term g is missing: 1 is not subtracted at the target",
+        ("missing-term", "no g", "1 is not subtracted from p at the target of each row",
          -p * total),
         ("missing-factor", "no total", "Σ g, the gradient that arrives, does not multiply p",
          g - p),
