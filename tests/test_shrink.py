@@ -220,6 +220,12 @@ def test_check_prints_a_test_of_a_forward_in_the_same_file(learner):
     assert not passes(found["test"])
 
 
+def test_check_prints_a_test_of_a_file_whose_name_is_no_name_of_python(learner):
+    found = learner.only(WRONG, test=True, name="01_lin.py")
+    assert 'back_lin = import_module("01_lin").back_lin\n' in found["test"]
+    assert not passes(found["test"])
+
+
 def test_check_prints_none_by_default_nor_of_what_is_right(learner):
     assert learner.only(WRONG)["test"] == ""
     right = WRONG.replace("mean", "sum")
