@@ -80,6 +80,9 @@ def test_the_page_of_a_pipe_is_80_columns_wide_but_for_its_path(learner):
         (RELU.format("(x >= 0) * grad_out"), "kink"),
         (RELU.format("input()"), "raises"),
         (RELU.format("exit()"), "crash"),
+        ("def back_relu(x, grad_out):\n    raise KeyboardInterrupt\n", "raises"),
+        ("class Bad(Exception):\n    __str__ = None\n" + RELU.format("(_ for _ in ()).throw(Bad)"),
+         "raises"),
         (LIN.format("grad_out @ w.T, x.T @ grad_out"), "arity"),
         (LIN.format("grad_out @ w.T, x.T @ grad_out, grad_out"), "not-reduced"),
     ],
@@ -183,6 +186,8 @@ def test_of_says_what_a_function_is_held_to(learner):
         ("from .other import f\n", ["mine.py:1", "without the dot"]),
         ("\nexit(0)\n", ["mine.py:2", "exit()"]),
         ("1 / 0\n", ["mine.py:1", "ZeroDivisionError"]),
+        ("raise KeyboardInterrupt\n", ["mine.py:1", "KeyboardInterrupt"]),
+        (OWN.replace("(rand(", "exit() or (rand("), ["mine.py:", "exit()"]),
         ("W = torch.ones(3)\n", ["mine.py:1", "import torch"]),
         ("from manual_backprop import Op\nOP = Op(1, (), {}, ())\n", ["mine.py:2", "forward"]),
         (OWN.replace("{'rows'", "{'rows', 'r'} or {'rows'").replace("lambda rand", "lambda r"), []),
@@ -194,6 +199,11 @@ def test_what_cannot_be_judged_is_refused_with_a_sentence(text, words, learner):
     assert status(answer) == 2
     assert all(word in answer["refused"] for word in words), answer["refused"]
     assert learner.page(answer)[0].startswith("cannot")
+
+
+@pytest.mark.parametrize("text", ["x = '{}\n", "raise ValueError('{}')\n"])
+def test_of_a_very_long_line_the_beginning_is_told(text, learner):
+    assert 100 < len(learner.refused(text.format("long " * 10**5))) < 1000
 
 
 def test_an_unknown_function_is_told_the_nearest(learner):

@@ -26,6 +26,15 @@ ENDS = {
     "input": "name = input()\n",
     "right": "print('hello')\n" + RIGHT,
 }
+BESIDE = {  # what a right function may do to its process
+    "closed": "import os, sys\nsys.stdout.close()\nos.close(1)\n" + RIGHT,
+    "none": "import sys\nsys.stdout = sys.stderr = None\n" + RIGHT,
+    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+    + RIGHT,
+    "atexit": "import atexit, time\natexit.register(time.sleep, 99)\n" + RIGHT,
+    "gone": "import os\nos.remove(__file__)\nos.chdir('/')\n" + RIGHT,
+    "lambda": "back_relu = lambda x, grad_out: (x > 0) * grad_out\n",
+}
 
 
 def request(file):
@@ -55,6 +64,15 @@ def test_a_function_that_ends_its_process_is_a_finding(name, code, line, answers
     assert line in found["findings"][0]["message"]
     assert found["function"] == "back_relu"
     assert status(answers[name]) == 1
+
+
+def test_what_a_right_function_does_besides_does_not_accuse_it(tmp_path):
+    for name, text in BESIDE.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    found = judge([request(tmp_path / f"{name}.py") for name in BESIDE], 30.0)
+    assert {name: status(answer) for name, answer in zip(BESIDE, found, strict=True)} == (
+        dict.fromkeys(BESIDE, 0)
+    )
 
 
 def test_a_flood_is_cut_short(answers):
@@ -150,6 +168,21 @@ def test_json_is_the_record_and_nothing_else(canned, learner):
     assert refused["refused"] == "why"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["no.py"], ["."], ["mine.py", "--of", "rellu"], ["mine.py", "--watch"], ["--nothing"], []],
+)
+def test_json_is_a_record_where_the_command_is_wrong(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+    done = CliRunner().invoke(main, ["check", *words, "--json"])
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, schema())
+    assert done.exit_code == 2
+    assert report["refused"]
+    assert report["file"] == ("" if not words or words[0].startswith("-") else words[0])
+
+
 @pytest.mark.parametrize(("text", "expected"), [(RIGHT, 0), (WRONG, 1), ("x = 1\n", 2)])
 def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
     assert canned(learner.check(text)).exit_code == expected
@@ -165,7 +198,8 @@ def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
         (["mine.py", "--of", "rellu"], "relu"),
         (["mine.py", "--hints", "5"], "--hints"),
         (["mine.py", "--timeout", "0"], "--timeout"),
-        (["mine.py", "--watch", "--json"], "--json"),
+        (["mine.py", "--timeout", "nan"], "--timeout"),
+        (["mine.py", "--timeout", "inf"], "--timeout"),
     ],
 )
 def test_a_mistake_in_the_command_is_told(words, said, tmp_path, monkeypatch):

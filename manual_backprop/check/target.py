@@ -52,6 +52,9 @@ def targets(file: Path, function: str | None, of: str | None) -> tuple[list[Targ
         for name, f in vars(module).items()
         if isfunction(f) and f.__module__ == module.__name__
     }
+    for name, f in own.items():
+        if name.startswith("back_") and f.__name__ not in own:  # a lambda, or a decorator's
+            f.__name__ = name
     listed = vars(module).get("OP")
     if isinstance(listed, Op) and of is None:
         known = {backward.__name__: backward for backward in listed.backwards}
