@@ -188,6 +188,8 @@ def test_of_says_what_a_function_is_held_to(learner):
         ("1 / 0\n", ["mine.py:1", "ZeroDivisionError"]),
         ("raise KeyboardInterrupt\n", ["mine.py:1", "KeyboardInterrupt"]),
         (OWN.replace("(rand(", "exit() or (rand("), ["mine.py:", "exit()"]),
+        (OWN.replace("(rand(", "() and (rand("), ["'rows'", "one value for each of cube(x, y)"]),
+        (OWN.replace("(rand(", "None and (rand("), ["'rows'", "one value for each of cube(x, y)"]),
         ("W = torch.ones(3)\n", ["mine.py:1", "import torch"]),
         ("from manual_backprop import Op\nOP = Op(1, (), {}, ())\n", ["mine.py:2", "forward"]),
         (OWN.replace("{'rows'", "{'rows', 'r'} or {'rows'").replace("lambda rand", "lambda r"), []),

@@ -75,6 +75,31 @@ def test_what_a_right_function_does_besides_does_not_accuse_it(tmp_path):
     )
 
 
+@pytest.mark.skipif(os.name == "nt", reason="there are no sessions")
+def test_what_has_left_the_session_is_not_waited_for(tmp_path):
+    text = (
+        "import os, pathlib, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "    os._exit(0)\n"
+    )
+    (tmp_path / "mine.py").write_text(text + RIGHT, "utf-8")
+    (answer,) = judge([request(tmp_path / "mine.py")], 30.0)
+    assert status(answer) == 0
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it is still there
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (40, "signal 40")])
+def test_a_signal_is_told_by_its_name_or_its_number(number, name, tmp_path):
+    text = f"import os\ndef back_relu(x, grad_out):\n    os.kill(os.getpid(), {number})\n"
+    (tmp_path / "mine.py").write_text(text, "utf-8")
+    (answer,) = judge([request(tmp_path / "mine.py")], 30.0)
+    assert name in answer["functions"][0]["findings"][0]["message"]
+
+
 def test_a_flood_is_cut_short(answers):
     assert 0 < len(answers["flood"]["printed"]) <= process.PRINTED + 4
 

@@ -169,5 +169,7 @@ def _floating(op: Op) -> tuple[str, ...]:
     name = next(iter(op.samples))
     try:
         return floating(op)
+    except BadOp:
+        raise
     except Exception as error:
         raise Refused(f"sample {name!r} raised {error_at(error, op.samples[name])}") from error
