@@ -188,6 +188,7 @@ def test_of_says_what_a_function_is_held_to(learner):
         ("1 / 0\n", ["mine.py:1", "ZeroDivisionError"]),
         ("raise KeyboardInterrupt\n", ["mine.py:1", "KeyboardInterrupt"]),
         (OWN.replace("(rand(", "exit() or (rand("), ["mine.py:", "exit()"]),
+        (OWN + "wrt = 5\n", ["wrt", "5"]),
         (OWN.replace("(rand(", "() and (rand("), ["'rows'", "one value for each of cube(x, y)"]),
         (OWN.replace("(rand(", "None and (rand("), ["'rows'", "one value for each of cube(x, y)"]),
         ("W = torch.ones(3)\n", ["mine.py:1", "import torch"]),

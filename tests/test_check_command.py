@@ -220,6 +220,7 @@ def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
         (["main.py"], "mine.py"),
         (["."], "folder"),
         (["mine.txt"], ".py"),
+        ([f"{'long' * 100}.py"], "cannot be looked at"),
         (["mine.py", "--of", "rellu"], "relu"),
         (["mine.py", "--hints", "5"], "--hints"),
         (["mine.py", "--timeout", "0"], "--timeout"),

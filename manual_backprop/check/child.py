@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -19,7 +20,7 @@ import torch
 from manual_backprop.check.judged import fields, header, judged
 from manual_backprop.check.load import Refused, place
 from manual_backprop.check.target import Target, targets
-from manual_backprop.judge.verdict import Finding, error_at
+from manual_backprop.judge.verdict import Finding, error_at, first_line
 from manual_backprop.op import BadOp
 
 
@@ -141,7 +142,13 @@ def process(requests: list[dict[str, Any]], folder: Path, timeout: float) -> Non
 
         for request in requests:
             tell({})
-            answers.append(main(request, tell))
+            try:
+                answers.append(main(request, tell))
+            except Exception as error:
+                traceback.print_exc()
+                said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
+                answers.append({"refused": f"the judge itself failed with {said}; report it, and "
+                                "the file with it"})  # fmt: skip
         tell({})
         _flush()
         os._exit(0)  # whatever threads or exit handlers a file has started

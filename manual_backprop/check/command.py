@@ -34,6 +34,13 @@ class Target(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """The file, and the function if one is named."""
         name, _, function = str(value).partition("::")
         file = Path(name)
+        try:
+            file.stat()
+        except FileNotFoundError:
+            pass  # as is told below
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            self.fail(f"{name} cannot be looked at: {why}", param, ctx)
         if file.is_dir():
             self.fail(f"{name} is a folder; name a file in it, as in {file / 'lin.py'}", param, ctx)
         if file.suffix != ".py":
@@ -220,8 +227,9 @@ def status(answer: dict[str, Any]) -> int:
     return 0 if all(function["ok"] for function in answer["functions"]) else 1
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _stamp(file: Path) -> tuple[int, ...]:
     try:
-        return file.stat().st_mtime_ns, file.stat().st_size
+        found = file.stat()
     except OSError:  # between two writes of an editor
-        return 0, 0
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino

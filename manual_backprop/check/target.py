@@ -1,6 +1,6 @@
 """What there is to judge in a file: its functions, each with the operator that it is held to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import isfunction, signature
@@ -156,7 +156,8 @@ def _own_operator(
     given = vars(module)
     wrt, oracle = given.get("wrt"), given.get("oracle")
     if wrt is not None:
-        wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        several = isinstance(wrt, Iterable) and not isinstance(wrt, str)
+        wrt = tuple(wrt) if several else (wrt,)
     try:
         op = Op(forward, (backward,), samples, wrt or names[:1], oracle)
         return op if wrt else Op(forward, (backward,), samples, _floating(op) or op.wrt, oracle)
