@@ -189,12 +189,32 @@ def check_backward(op: Op, backward: Callable[..., Any]) -> None:
             f"{op.name}: {name} asks for {' and '.join(shown)}; it can ask for "
             f"{', '.join(known)}{_did_you_mean([p.name for p in strange], known)}"
         )
+    if not _takes_names(backward):
+        raise BadOp(
+            f"{op.name}: {name} is given its arguments by name, and does not take them so; leave "
+            "out the / in its parameters, and let a decorator around it pass on **kwargs"
+        )
     for option, default in _options(backward).items():
         if option in op.options and repr(default) != repr(op.options[option]):
             raise BadOp(
                 f"{op.name}: {name} has {option}={default!r} and the forward has "
                 f"{option}={op.options[option]!r}; give both the same default"
             )
+
+
+def _takes_names(function: Any) -> bool:
+    """Whether it, and every decorator around it, takes its arguments by name."""
+    while function is not None:
+        kinds = set[Any]()
+        with suppress(ValueError):  # of compiled code
+            own = signature(function, follow_wrapped=False).parameters.values()
+            kinds = {parameter.kind for parameter in own}
+        if Parameter.POSITIONAL_ONLY in kinds:
+            return False
+        if Parameter.VAR_POSITIONAL in kinds and Parameter.VAR_KEYWORD not in kinds:
+            return False
+        function = getattr(function, "__wrapped__", None)
+    return True
 
 
 def _parameters(function: Any) -> tuple[str, ...]:

@@ -26,6 +26,15 @@ ENDS = {
     "input": "name = input()\n",
     "right": "print('hello')\n" + RIGHT,
 }
+BESIDE = {  # what a right function may do to its process
+    "closed": "import os, sys\nsys.stdout.close()\nos.close(1)\n" + RIGHT,
+    "none": "import sys\nsys.stdout = sys.stderr = None\n" + RIGHT,
+    "thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\n"
+    + RIGHT,
+    "atexit": "import atexit, time\natexit.register(time.sleep, 99)\n" + RIGHT,
+    "gone": "import os\nos.remove(__file__)\nos.chdir('/')\n" + RIGHT,
+    "lambda": "back_relu = lambda x, grad_out: (x > 0) * grad_out\n",
+}
 
 
 def request(file):
@@ -110,6 +119,40 @@ def test_the_command_itself_imports_no_torch(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "right" in done.stdout
+
+
+def test_what_a_right_function_does_besides_does_not_accuse_it(tmp_path):
+    for name, text in BESIDE.items():
+        (tmp_path / f"{name}.py").write_text(text, "utf-8")
+    found = judge([request(tmp_path / f"{name}.py") for name in BESIDE], 30.0)
+    assert {name: status(answer) for name, answer in zip(BESIDE, found, strict=True)} == (
+        dict.fromkeys(BESIDE, 0)
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no sessions")
+def test_what_has_left_the_session_is_not_waited_for(tmp_path):
+    text = (
+        "import os, pathlib, time\n"
+        "if not os.fork():\n"
+        "    os.setsid()\n"
+        f"    pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "    os._exit(0)\n"
+    )
+    (tmp_path / "mine.py").write_text(text + RIGHT, "utf-8")
+    (answer,) = judge([request(tmp_path / "mine.py")], 30.0)
+    assert status(answer) == 0
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)  # it is still there
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (40, "signal 40")])
+def test_a_signal_is_told_by_its_name_or_its_number(number, name, tmp_path):
+    text = f"import os\ndef back_relu(x, grad_out):\n    os.kill(os.getpid(), {number})\n"
+    (tmp_path / "mine.py").write_text(text, "utf-8")
+    (answer,) = judge([request(tmp_path / "mine.py")], 30.0)
+    assert name in answer["functions"][0]["findings"][0]["message"]
 
 
 def test_a_flood_is_cut_short(answers):
@@ -205,6 +248,21 @@ def test_json_is_the_record_and_nothing_else(canned, learner):
     assert refused["refused"] == "why"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["no.py"], ["."], ["mine.py", "--of", "rellu"], ["mine.py", "--watch"], ["--nothing"], []],
+)
+def test_json_is_a_record_where_the_command_is_wrong(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(RIGHT, "utf-8")
+    done = CliRunner().invoke(main, ["check", *words, "--json"])
+    report = json.loads(done.stdout)
+    jsonschema.validate(report, schema())
+    assert done.exit_code == 2
+    assert report["refused"]
+    assert report["file"] == ("" if not words or words[0].startswith("-") else words[0])
+
+
 @pytest.mark.parametrize(("text", "expected"), [(RIGHT, 0), (WRONG, 1), ("x = 1\n", 2)])
 def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
     assert canned(learner.check(text)).exit_code == expected
@@ -217,10 +275,12 @@ def test_the_exit_status_is_that_of_verify(text, expected, canned, learner):
         (["main.py"], "mine.py"),
         (["."], "folder"),
         (["mine.txt"], ".py"),
+        ([f"{'long' * 100}.py"], "cannot be looked at"),
         (["mine.py", "--of", "rellu"], "relu"),
         (["mine.py", "--hints", "5"], "--hints"),
         (["mine.py", "--timeout", "0"], "--timeout"),
-        (["mine.py", "--watch", "--json"], "--json"),
+        (["mine.py", "--timeout", "nan"], "--timeout"),
+        (["mine.py", "--timeout", "inf"], "--timeout"),
     ],
 )
 def test_a_mistake_in_the_command_is_told(words, said, tmp_path, monkeypatch):

@@ -200,6 +200,27 @@ def test_what_changes_from_draw_to_draw_has_no_cause():
     assert diagnose(OPS["lin"], spoiled(clipped), "rows") == ()
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_wrong_at_some_sizes_only_is_no_factor(which):
+    def at_eleven(grads, x, w, grad_out):
+        doubled = [
+            2 * grad if i == which and len(x) == 11 else grad for i, grad in enumerate(grads)
+        ]
+        return tuple(doubled)
+
+    assert diagnose(OPS["lin"], spoiled(at_eleven), "rows") == ()
+
+
+def test_what_is_nearly_0_is_a_factor_and_not_0():
+    (cause,) = diagnose(OPS["lin"], spoiled(lambda g, *_: (g[0] * 1e-30, *g[1:])), "rows")
+    assert cause.code == "factor"
+
+
+def test_all_zeros_are_one_cause():
+    (cause,) = diagnose(OPS["lin"], spoiled(lambda g, *_: tuple(0 * grad for grad in g)), "rows")
+    assert (cause.code, cause.gradients) == ("zero", ("grad_x", "grad_w", "grad_b"))
+
+
 def test_a_finding_carries_its_cause_in_every_dtype():
     verdict = verify(OPS["lin"], spoiled(lambda g, *_: (g[0], -g[1], g[2])), samples=["rows"])
     assert {finding.code for finding in verdict.findings} == {"sign"}
@@ -229,6 +250,9 @@ def test_a_number_that_no_axis_has_is_not_read():
     assert readings([1.37, 1.37], [{"n": 11}, {"n": 5}]) == []
     assert readings([11, 11], [{"n": 11}, {"n": 5}]) == []
     assert plain(1.37) == "1.37"
+    assert plain(1 + 1e-7) == "1.0000001"
+    assert plain(2 - 1e-8) == "1.99999999"
+    assert plain(1 / 3) == "0.333333"
     assert plain(0.6931471805599453) == "ln 2"
 
 

@@ -140,3 +140,20 @@ def test_an_unknown_exercise_and_a_folder_that_cannot_be_are_told(command, tmp_p
     taken = command("start", "lin", "--folder", "taken/deep")
     assert taken.exit_code == 2
     assert "cannot write" in taken.output
+
+
+def test_a_file_that_cannot_be_read_is_told(command, monkeypatch):
+    command("start", "lin")
+
+    def refused(file, *_):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    done = command("list")
+    assert done.exit_code == 2
+    assert "cannot read exercises" in done.output
+
+
+def test_the_command_that_is_told_can_be_pasted(command):
+    done = command("start", "lin", "--folder", "my own")
+    assert "check 'my own/01_lin.py'" in done.output

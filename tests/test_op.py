@@ -1,5 +1,7 @@
 """An operator that is written wrongly stops with a sentence that says what to mend."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -188,6 +190,30 @@ class Square(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_out):
         return 2 * ctx.saved_tensors[0] * grad_out
+
+
+def back_by_place(x, grad_out, /):
+    return 2 * x * grad_out
+
+
+@functools.wraps(back_square)
+def back_decorated(*args):
+    return back_square(*args)
+
+
+@pytest.mark.parametrize("backward", [back_by_place, back_decorated])
+def test_a_backward_that_does_not_take_its_arguments_by_name_is_refused(backward):
+    with pytest.raises(BadOp, match=r"leave out the / .*pass on \*\*kwargs"):
+        op(backwards=(backward,))
+
+
+def test_a_decorator_that_passes_on_names_is_looked_through():
+    @functools.lru_cache
+    @functools.wraps(back_square)
+    def back_passed_on(*args, **kwargs):
+        return back_square(*args, **kwargs)
+
+    assert op(backwards=(back_passed_on,)).saves(back_passed_on) == ("x",)
 
 
 @pytest.mark.parametrize("backward", [Square, Square.backward], ids=["class", "method"])

@@ -8,8 +8,9 @@ import faulthandler
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from typing import Any
 import torch
 
 from manual_backprop.check.judged import fields, header, judged
-from manual_backprop.check.load import Refused
+from manual_backprop.check.load import Refused, place
 from manual_backprop.check.target import Target, targets
-from manual_backprop.judge.verdict import Finding
+from manual_backprop.judge.verdict import Finding, error_at, first_line
 from manual_backprop.op import BadOp
 
 
@@ -46,6 +47,8 @@ def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
             records.append({**about, **_record(target, request)})
     except (Refused, BadOp) as error:
         return {"refused": str(error)}
+    except SystemExit as error:
+        return {"refused": f"{place(error, Path(request['file']))}: calls exit(); leave it out"}
     return {"functions": records, "skipped": skipped}
 
 
@@ -56,8 +59,12 @@ def _record(target: Target, request: dict[str, Any]) -> dict[str, Any]:
             return judged(target, backward, **asked)
         except _Unwritten as error:
             found = "unwritten", str(error)
-        except SystemExit:
-            found = "crash", "calls exit(); return the gradients instead"
+        except SystemExit as error:
+            found = "crash", f"calls exit(), at {place(error, Path(request['file']))}; leave it out"
+        except Exception:
+            raise
+        except BaseException as error:  # KeyboardInterrupt, say, which the judge lets pass
+            found = "raises", f"raised {error_at(error, target.backward)}"
         finding = Finding(target.backward.__name__, "", *found)
         return {"findings": [fields(finding)]}
 
@@ -69,10 +76,11 @@ class _Unwritten(BaseException):
 @contextmanager
 def once_aloud(backward: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """The function, which is heard once: what it prints in later calls goes nowhere."""
-    kept: list[int] = []
+    kept: dict[int, int] | None = None
 
     @wraps(backward)
     def heard(*args: Any, **kwargs: Any) -> Any:
+        nonlocal kept
         try:
             return backward(*args, **kwargs)
         except NotImplementedError as error:
@@ -83,32 +91,35 @@ def once_aloud(backward: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
                     raise _Unwritten(f"line {inner.tb_lineno} of {name} says so") from error
             raise
         finally:
-            if not kept:
-                kept.extend(_silenced())
+            if kept is None:
+                kept = _silenced()
 
     try:
         yield heard
     finally:
-        if kept:
-            _flush()
-            for stream, descriptor in zip((1, 2), kept, strict=True):
-                os.dup2(descriptor, stream)
-                os.close(descriptor)
+        _flush()
+        for stream, descriptor in (kept or {}).items():
+            os.dup2(descriptor, stream)
+            os.close(descriptor)
 
 
-def _silenced() -> list[int]:
+def _silenced() -> dict[int, int]:
+    """Where the standard streams went; a file may have closed them."""
     _flush()
-    kept = [os.dup(stream) for stream in (1, 2)]
+    kept = {}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(nowhere, stream)
+        with suppress(OSError):
+            kept[stream] = os.dup(stream)
+            os.dup2(nowhere, stream)
     os.close(nowhere)
     return kept
 
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(Exception):  # whatever a file has put in its place
+            stream.flush()
 
 
 def process(requests: list[dict[str, Any]], folder: Path, timeout: float) -> None:
@@ -131,7 +142,13 @@ def process(requests: list[dict[str, Any]], folder: Path, timeout: float) -> Non
 
         for request in requests:
             tell({})
-            answers.append(main(request, tell))
+            try:
+                answers.append(main(request, tell))
+            except Exception as error:
+                traceback.print_exc()
+                said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
+                answers.append({"refused": f"the judge itself failed with {said}; report it, and "
+                                "the file with it"})  # fmt: skip
         tell({})
         _flush()
         os._exit(0)  # whatever threads or exit handlers a file has started

@@ -7,8 +7,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.resources import files
+from math import isnan
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -36,6 +38,13 @@ class Target(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         """The file, and the function if one is named."""
         name, _, function = str(value).partition("::")
         file = Path(name)
+        try:
+            file.stat()
+        except FileNotFoundError:
+            pass  # as is told below
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            self.fail(f"{name} cannot be looked at: {why}", param, ctx)
         if file.is_dir():
             self.fail(f"{name} is a folder; name a file in it{_one_of(file)}", param, ctx)
         if file.suffix != ".py":
@@ -67,7 +76,41 @@ class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return self.fail(f"no operator {value!r}; {hint}", param, ctx)
 
 
-@click.command()
+class Seconds(click.FloatRange):
+    """Of a range, and a number."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number of seconds."""
+        seconds = float(super().convert(value, param, ctx))
+        return self.fail("nan is no number of seconds", param, ctx) if isnan(seconds) else seconds
+
+
+class Check(click.Command):
+    """Where JSON is asked for, a mistake in the command is told in JSON too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; exit status 2 where that fails."""
+        given = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+            if ctx.params.get("watch") and ctx.params.get("as_json"):
+                said = "--watch is for people, --json for programs; give one of them"
+                raise click.UsageError(said, ctx)
+        except click.UsageError as error:
+            if "--json" not in given:
+                raise
+            named: Any = None
+            with suppress(click.UsageError):
+                named = self.make_parser(ctx).parse_args(given)[0].get("target")
+            answer = {"refused": error.format_message(), "printed": ""}
+            _print_json(answer, named if isinstance(named, str) else "")
+            ctx.exit(2)
+        return rest
+
+
+@click.command(cls=Check)
 @click.argument("target", metavar="FILE.py[::FUNCTION]", type=Target())
 @click.option(
     "--of", type=Operator(), metavar="OPERATOR", help="Hold it to this operator, whatever its name."
@@ -93,7 +136,7 @@ class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True, max=86400),
     default=20.0,
     show_default=True,
     metavar="SECONDS",
@@ -123,8 +166,6 @@ def check(
     Exit status: 0 all right, 1 a function is wrong or does not come to its end, 2 a mistake in the
     command or the file.
     """
-    if watch and as_json:
-        raise click.UsageError("--watch is for people, --json for programs; give one of them")
     file, function = target
     request = {
         "file": str(file.resolve()), "function": function, "of": of, "thorough": thorough,
@@ -134,7 +175,7 @@ def check(
         seen = _stamp(file)
         answer = _judged(request, timeout, (lambda: None) if as_json else _show)
         if as_json:
-            click.echo(json.dumps(record(answer, file), indent=2, allow_nan=False))
+            _print_json(answer, file)
         else:
             if watch:
                 click.clear()
@@ -178,7 +219,11 @@ def _judged(
         timer.cancel()
 
 
-def record(answer: dict[str, Any], file: Path) -> dict[str, Any]:
+def _print_json(answer: dict[str, Any], file: Path | str) -> None:
+    click.echo(json.dumps(record(answer, file), indent=2, allow_nan=False))
+
+
+def record(answer: dict[str, Any], file: Path | str) -> dict[str, Any]:
     """What was found in the form that `check.schema.json` beside this file describes."""
     return {
         "schema": SCHEMA,
@@ -205,8 +250,9 @@ def status(answer: dict[str, Any]) -> int:
     return 0 if all(function["ok"] for function in answer["functions"]) else 1
 
 
-def _stamp(file: Path) -> tuple[int, int]:
+def _stamp(file: Path) -> tuple[int, ...]:
     try:
-        return file.stat().st_mtime_ns, file.stat().st_size
+        found = file.stat()
     except OSError:  # between two writes of an editor
-        return 0, 0
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino

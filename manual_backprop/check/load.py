@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from manual_backprop.judge.verdict import first_line
+from manual_backprop.judge.verdict import WIDEST, cut, first_line
 from manual_backprop.op import BadOp
 
 
@@ -39,14 +39,14 @@ def load(file: Path) -> ModuleType:
         raise Refused(_unreadable(error, file)) from error
     except SystemExit as error:
         raise Refused(
-            f"{_at(error, file)}: calls exit() while it is imported; leave that out"
+            f"{place(error, file)}: calls exit() while it is imported; leave that out"
         ) from (error)
     except Refused:
         raise
     except BadOp as error:
-        raise Refused(f"{_at(error, file)}: {error}") from error
-    except Exception as error:
-        raise Refused(f"{_at(error, file)}: {_why(error, file)}") from error
+        raise Refused(f"{place(error, file)}: {error}") from error
+    except BaseException as error:
+        raise Refused(f"{place(error, file)}: {_why(error, file)}") from error
     return module
 
 
@@ -64,7 +64,7 @@ def _free(stem: str) -> str:
     return f"{stem}_of_yours" if stem in sys.modules else stem
 
 
-def _at(error: BaseException, file: Path) -> str:
+def place(error: BaseException, file: Path) -> str:
     """As in "lin.py:12": the innermost line of the file that was running."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
@@ -84,12 +84,12 @@ def _text(file: Path) -> str:
 def _unreadable(error: SyntaxError, file: Path) -> str:
     """Of the file, or of one that it imports."""
     where = f"{Path(error.filename or file).name}:{error.lineno or 1}"
-    line = f": {error.text.strip()}" if error.text and error.text.strip() else ""
-    return f"{where}: not Python, {error.msg}{line}"
+    line = cut((error.text or "").strip(), WIDEST)
+    return f"{where}: not Python, {error.msg}{f': {line}' if line else ''}"
 
 
-def _why(error: Exception, file: Path) -> str:
-    said = f"{type(error).__name__}: {first_line(error)}"
+def _why(error: BaseException, file: Path) -> str:
+    said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
     if isinstance(error, EOFError):
         return "asks for input() while it is imported, and nobody is there to answer; leave it out"
     if isinstance(error, ImportError) and "relative import" in str(error):

@@ -20,6 +20,7 @@ from manual_backprop.judge.codes import CODES
 
 PRINTED = 800  # characters of what the files print that are kept; the last ones
 PATIENCE = 60.0  # seconds, to import torch and to come to an end; the child ends itself in time
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGTRAP")
 ROOT = Path(__file__).parents[2]
 START = (  # without the garbage collector, which finds none in half a second of looking at torch
     "import gc, json, pathlib, sys\n"
@@ -64,6 +65,7 @@ def _some(
         ]  # fmt: skip
         with subprocess.Popen(
             command,
+            bufsize=0,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -124,8 +126,10 @@ def _ended(code: int | None, trace: str, file: Path, timeout: float) -> tuple[st
     if code == -signal.SIGKILL:
         return "crash", "was killed by the system, as it does where memory runs out"
     if code < 0:
-        name = signal.Signals(-code).name
-        return "crash", f"ended the process with {name}: compiled code crashed{at}"
+        known = {int(each): each.name for each in signal.Signals}
+        name = known.get(-code, f"signal {-code}")
+        why = ": compiled code crashed" if name in CRASHES else ", which a program sends"
+        return "crash", f"ended the process with {name}{why}{at}"
     return "crash", f"ended the process with exit status {code}, as os._exit() does"
 
 
@@ -143,17 +147,21 @@ def _waited(child: "subprocess.Popen[bytes]", state: Path, patience: float) -> b
 
 
 class _Tail(threading.Thread):
-    """Reads all that a stream holds and keeps its end, so that a flood neither stops nor fills."""
+    """Reads all that a stream holds and keeps its end, so that a flood neither stops nor fills.
+
+    What has left the session of a file's process keeps the stream open; nobody waits for that.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         super().__init__(daemon=True)
-        self.stream = stream
+        self.descriptor = stream.fileno()
         self.kept = b""
         self.cut = False
+        self.over = False
         self.start()
 
     def run(self) -> None:
-        while block := self.stream.read1(65536):  # type: ignore[attr-defined]
+        while (block := os.read(self.descriptor, 65536)) and not self.over:
             self.kept += block
             self.cut = self.cut or len(self.kept) > PRINTED
             self.kept = self.kept[-PRINTED:]
@@ -161,6 +169,7 @@ class _Tail(threading.Thread):
     def text(self) -> str:
         """What is kept, from the beginning of a line."""
         self.join(2)
+        self.over = True
         text = self.kept.decode("utf-8", "replace")
         if self.cut:
             text = "...\n" + (text.partition("\n")[2] or text)
@@ -168,7 +177,7 @@ class _Tail(threading.Thread):
 
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
-    """Nothing that a file started goes on after it."""
+    """Nothing that a file started in its session goes on after it."""
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(child.pid, signal.SIGKILL)

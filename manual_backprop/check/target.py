@@ -1,6 +1,6 @@
 """What there is to judge in a file: its functions, each with the operator that it is held to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import isfunction, signature
@@ -52,6 +52,9 @@ def targets(file: Path, function: str | None, of: str | None) -> tuple[list[Targ
         for name, f in vars(module).items()
         if isfunction(f) and f.__module__ == module.__name__
     }
+    for name, f in own.items():
+        if name.startswith("back_") and f.__name__ not in own:  # a lambda, or a decorator's
+            f.__name__ = name
     listed = vars(module).get("OP")
     if isinstance(listed, Op) and of is None:
         known = {backward.__name__: backward for backward in listed.backwards}
@@ -153,7 +156,8 @@ def _own_operator(
     given = vars(module)
     wrt, oracle = given.get("wrt"), given.get("oracle")
     if wrt is not None:
-        wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+        several = isinstance(wrt, Iterable) and not isinstance(wrt, str)
+        wrt = tuple(wrt) if several else (wrt,)
     try:
         op = Op(forward, (backward,), samples, wrt or names[:1], oracle)
         return op if wrt else Op(forward, (backward,), samples, _floating(op) or op.wrt, oracle)
@@ -166,5 +170,7 @@ def _floating(op: Op) -> tuple[str, ...]:
     name = next(iter(op.samples))
     try:
         return floating(op)
+    except BadOp:
+        raise
     except Exception as error:
         raise Refused(f"sample {name!r} raised {error_at(error, op.samples[name])}") from error

@@ -6,6 +6,7 @@ out anew each time. This module imports no torch.
 
 from difflib import get_close_matches
 from pathlib import Path
+from shlex import quote
 from textwrap import shorten
 from typing import Any
 
@@ -98,7 +99,10 @@ def next_(folder: Path, hints: int) -> None:
 
 
 def _started(folder: Path) -> list[str]:
-    return [name for name in ORDER if (folder / file_name(name)).is_file()]
+    try:
+        return [name for name in ORDER if (folder / file_name(name)).is_file()]
+    except OSError as error:
+        raise Mistake(f"cannot look into {folder}: {error.strerror}") from error
 
 
 def _judged(folder: Path, started: list[str]) -> dict[str, dict[str, Any]]:
@@ -106,7 +110,11 @@ def _judged(folder: Path, started: list[str]) -> dict[str, dict[str, Any]]:
     requests = {}
     for name in started:
         file = folder / file_name(name)
-        if not is_unwritten(file.read_text("utf-8", "replace"), name):
+        try:
+            text = file.read_text("utf-8", "replace")
+        except OSError as error:
+            raise Mistake(f"cannot read {file}: {error.strerror}") from error
+        if not is_unwritten(text, name):
             requests[name] = {
                 "file": str(file.resolve()), "function": f"back_{name}", "of": name,
                 "thorough": False, "solution": False, "test": False,
@@ -134,4 +142,4 @@ def _write(folder: Path, name: str, *, force: bool) -> None:
     except OSError as error:
         raise Mistake(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"wrote {file}: {title(name)}")
-    click.echo(f"write its last function, then: manual-backprop check {file}")
+    click.echo(f"write its last function, then: manual-backprop check {quote(str(file))}")

@@ -8,6 +8,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from textwrap import fill
 
 HOME = Path(__file__).parents[1]
@@ -111,7 +112,7 @@ def _question(
         "Take away the parameters that you do not use: those that stay are what a forward pass",
         "has to save. Then",
         "",
-        f"    manual-backprop check {file}",
+        f"    manual-backprop check {quote(file.as_posix())}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manual_backprop.op import Op
+from manual_backprop.op import BadOp, Op
 
 LAYOUTS = ("contiguous", "transposed", "strided", "mixed", "expanded")
 LONG = (31, 257, 1031, 4099)
@@ -186,7 +186,7 @@ def draw(
     """The forward's arguments by name, of the shapes that the sample gives them, and its options.
 
     Raises:
-        ValueError: the sample returns more or fewer values than the forward has arguments.
+        BadOp: the sample returns something else than a value for each of the forward's arguments.
         Exception: whatever the sample raises.
     """
     drawn = op.samples[variant.sample](rand, **dict(variant.sizes))
@@ -195,6 +195,11 @@ def draw(
         drawn, options = drawn
     if isinstance(drawn, Tensor):
         drawn = (drawn,)
+    if not isinstance(drawn, tuple | list) or len(drawn) != len(op.arguments):
+        raise BadOp(
+            f"{op.name}: sample {variant.name!r} does not return one value for each of "
+            f"{op.name}({', '.join(op.arguments)})"
+        )
     inputs = dict(zip(op.arguments, drawn, strict=True))
     if variant.numbers in ("ignored", "half ignored"):
         ignored = {**op.options, **options}["ignore_index"]

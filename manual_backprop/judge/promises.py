@@ -17,7 +17,7 @@ from manual_backprop.judge.noise import Watch
 from manual_backprop.judge.repeats import differs, same_bits
 from manual_backprop.judge.result import flat, needed
 from manual_backprop.judge.trial import Trial
-from manual_backprop.judge.values import at, first_index
+from manual_backprop.judge.values import apart, at, first_index
 from manual_backprop.judge.verdict import Broken, Finding
 
 
@@ -42,16 +42,16 @@ def homogeneous(trial: Trial) -> Iterator[Finding]:
             differs = ~((got - expected).abs() <= allowed) & (expected.abs() < info.max / 2)
             if differs.any():
                 index = first_index(differs)
+                came, due = apart(float(got[index]), float(expected[index]))
                 ignored = torch.equal(got, plain) and not _turns(trial, plain, label)
                 yield trial.finding(
                     "ignores-grad-out" if ignored else "not-linear",
                     f"does not change when grad_out does: with grad_out times {_power(scale)} "
-                    f"it is still {float(got[index]):.6g}{at(index)}; multiply it by grad_out"
+                    f"it is still {came}{at(index)}; multiply it by grad_out"
                     if ignored
                     else f"does not grow in proportion to grad_out: {_power(scale)} times grad_out "
-                    f"gives {float(got[index]):.6g}{at(index)}, and should give "
-                    f"{float(expected[index]):.6g}; look for abs, clamp, a threshold, a square or "
-                    "a norm of grad_out",
+                    f"gives {came}{at(index)}, and should give {due}; look for abs, clamp, a "
+                    "threshold, a square or a norm of grad_out, or a number that is added",
                     label,
                 )
                 return

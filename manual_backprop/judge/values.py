@@ -31,6 +31,16 @@ def at(index: tuple[int, ...]) -> str:
     return f" at {list(index)}" if index else ""
 
 
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Two different numbers, to six digits or to as many as tell them apart.
+
+    >>> apart(0.5, 0.25), apart(1.0, 1.0000001)
+    (('0.5', '0.25'), ('1', '1.0000001'))
+    """
+    pairs = ((f"{one:.{n}g}", f"{other:.{n}g}") for n in range(6, 18))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(one), repr(other)))
+
+
 def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding, bool]]:
     """Every gradient is within its budget of the truth, entry by entry.
 

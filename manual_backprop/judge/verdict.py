@@ -11,6 +11,8 @@ import torch
 
 from manual_backprop.judge.codes import CODES
 
+WIDEST = 400  # characters of what an exception says
+
 
 class WrongGradient(AssertionError):  # noqa: N818 -- read as a sentence in a test report
     """A backward that is wrong; the message is the verdict."""
@@ -177,17 +179,26 @@ class Verdict:
         return "\n".join([*lines, *notes])
 
 
-def first_line(error: Exception) -> str:
-    """What an exception says, without what follows."""
-    return (str(error).strip().splitlines() or [""])[0]
+def first_line(error: BaseException) -> str:
+    """What an exception says, without what follows; empty where it says nothing."""
+    try:
+        said = str(error)
+    except Exception:  # one whose author made a mistake in it
+        return ""
+    return cut((said.strip().splitlines() or [""])[0], WIDEST)
 
 
-def error_at(error: Exception, function: Callable[..., Any]) -> str:
+def cut(line: str, width: int) -> str:
+    """The line, or so many of its first characters and dots."""
+    return line if len(line) <= width else f"{line[:width]} ..."
+
+
+def error_at(error: BaseException, function: Callable[..., Any]) -> str:
     """What a function raised, and the innermost line in the function's file that was running.
 
     As in "NameError: name 'gard_out' is not defined, at my_ops.py:12".
     """
-    said = f"{type(error).__name__}: {first_line(error)}"
+    said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
     code = getattr(unwrap(function), "__code__", None)
     lines = [
         line

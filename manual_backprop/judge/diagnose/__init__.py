@@ -43,7 +43,7 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
     looks = LOOKS if seen is not None else LOOKS[:1]  # digits enough for these alone
     if seen is None:  # a kernel that has no float64
         seen = _wrong_alike(cases(op, backward, sample, torch.float32))
-    if not seen or len(seen) < 2:
+    if not seen:
         return ()
     found: list[Reading] = []
     for look in looks:
@@ -54,21 +54,31 @@ def diagnose(op: Op, backward: Backward, sample: str) -> tuple[Cause, ...]:
 
 
 def _wrong_alike(drawn: Iterable[Case]) -> list[Case] | None:
-    """Cases in which the same gradients are wrong, as in the first; None where no call came back.
+    """Cases in which the same gradients are wrong as in the first, and such where some are spared.
 
-    Empty where nothing is wrong in the first.
+    None where no call came back; empty where nothing is wrong in the first, or in it alone.
     """
     seen: list[Case] | None = None
+    alike = 0
     for case in drawn:
         if seen is None:
             seen = []
         if not case.wrong and not seen:
             break
         if not seen or case.wrong == seen[0].wrong:
-            seen.append(case)
-        if len(seen) == ENOUGH:
+            alike += 1
+        elif not _spares(case, seen[0].wrong):
+            continue
+        seen.append(case)
+        if alike == ENOUGH:
             break
-    return seen
+    return seen if seen is None or alike > 1 else []
+
+
+def _spares(case: Case, wrong: tuple[int, ...]) -> bool:
+    """Whether nothing but these is wrong, and what is right of them is not so by being 0."""
+    right = set(wrong) - set(case.wrong)
+    return set(case.wrong) < set(wrong) and all(bool(case.true[i].any()) for i in right)
 
 
 def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple[Cause, ...]:

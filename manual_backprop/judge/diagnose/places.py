@@ -20,11 +20,10 @@ def where_it_is_wrong(cases: list[Case]) -> list[Reading]:
     found = []
     for i in cases[0].wrong:
         places = [_off(case, i) for case in cases]
-        if not all(2 <= int(off.sum()) < off.numel() for off in places):
+        wrong = [(off, case) for off, case in zip(places, cases, strict=True) if i in case.wrong]
+        if not all(2 <= int(off.sum()) < off.numel() for off, _ in wrong):
             continue
-        if all(
-            torch.equal(off, case.true[i] != 0) for off, case in zip(places, cases, strict=True)
-        ):
+        if all(torch.equal(off, case.true[i] != 0) for off, case in wrong):
             continue  # it is wrong wherever it could be: that says nothing
         known = [dict(_sets(case, tape, i)) for case, tape in zip(cases, tapes, strict=False)]
         for name in known[0] if len(known) == len(cases) else ():

@@ -34,11 +34,18 @@ def readings(
 
 
 def plain(number: float, close: float = CLOSE) -> str:
-    """The number as people write it, as in "1/2", "ln 2" or "1.37"."""
+    """The number as people write it, as in "1/2", "ln 2" or "1.37".
+
+    >>> plain(1 / 3), plain(1 + 1e-7)
+    ('0.333333', '1.0000001')
+    """
     for value, text in {**NAMED, **LOGARITHMS}.items():
         if isclose(number, value, rel_tol=close):
             return text
-    return f"{number:.6g}"
+    short = f"{number:.6g}"
+    digits = short.partition("e")[0].strip("-0.").replace(".", "")
+    looks_exact = len(digits) < 6 and not isclose(float(short), number, rel_tol=close)
+    return f"{number:.12g}" if looks_exact else short
 
 
 def _expressions(

@@ -13,8 +13,8 @@ def as_they_are(cases: list[Case]) -> list[Reading]:
     """Readings of the wrong gradients beside the right ones, without a look at the forward."""
     found: list[Reading] = []
     first = cases[0]
+    found += _zero(cases)
     for i in first.wrong:
-        found += _zero(cases, i)
         found += _another(cases, i)
         found += _turned(cases, i)
     found += _swapped(cases)
@@ -22,10 +22,17 @@ def as_they_are(cases: list[Case]) -> list[Reading]:
     return found
 
 
-def _zero(cases: list[Case], i: int) -> Iterator[Reading]:
-    if all(case.explained(i, 0 * case.got[i]) for case in cases):
-        label = cases[0].labels[i]
-        yield Reading(0, Cause("zero", (label,), "every entry is 0"))
+def _zero(cases: list[Case]) -> Iterator[Reading]:
+    """All gradients that are 0, and all that are so small that rounding parts them from 0."""
+    exact = [i for i in cases[0].wrong if not any(bool(case.got[i].any()) for case in cases)]
+    small = [i for i in cases[0].wrong if all(case.explained(i, 0 * case.got[i]) for case in cases)]
+    for rank, what, found in (
+        (0, "every entry is 0", exact),
+        (2.5, "every entry is 0 but for rounding", small),
+    ):
+        if found and not (found == exact and rank):
+            labels = tuple(cases[0].labels[i] for i in found)
+            yield Reading(rank, Cause("zero", labels, what))
 
 
 def _swapped(cases: list[Case]) -> Iterator[Reading]:
@@ -130,7 +137,7 @@ def scale(values: list[float], cases: list[Case], close: float = CLOSE) -> tuple
     if " - 1" in named[0]:
         return "convention", text
     if re.fullmatch(r"[a-z]\w*/[a-z]\w*", named[0]):
-        return "wrong-axis", f"{text}: the mean runs over another axis"
+        return "wrong-axis", text
     return ("sum-for-mean" if abs(number) > 1 else "mean-for-sum"), text
 
 

@@ -1,0 +1,77 @@
+"""What a learner is told beside the cause: where to read more, and what Python raised."""
+
+import pytest
+from click.testing import CliRunner
+
+from manual_backprop.cli import main
+from manual_backprop.judge.examples import EXAMPLES
+
+LIN = "def back_lin(x, w, grad_out):\n    return {}\n"
+MEAN = LIN.format("grad_out @ w.T, x.T @ grad_out, grad_out.mean(0)")
+
+
+def test_where_to_read_more_is_told_and_is_there(learner):
+    answer = learner.check(MEAN.replace("mean(0)", "sum(0)").replace("x.T @", "-x.T @"))
+    (line,) = (line for line in learner.page(answer) if "manual-backprop explain" in line)
+    command = line.split("`")[1].split()[1:]
+    assert command == ["explain", "sign"]
+    assert CliRunner().invoke(main, [*command, "--no-verdict"]).exit_code == 0
+    assert not any("explain" in line for line in learner.page(answer, hints=1))
+
+
+def test_no_page_is_named_that_has_the_solution(learner):
+    for named in EXAMPLES:
+        page = learner.page(learner.check(EXAMPLES[named].wrong))
+        (example,) = {EXAMPLES[line.split("explain ")[1].split("`")[0]] for line in page
+                      if "explain " in line} or {None}  # fmt: skip
+        assert example is None or example.operator != EXAMPLES[named].operator, named
+
+
+def test_a_network_of_two_layers_is_right_within_its_limits(learner):
+    found = learner.only(
+        "import torch\n"
+        "def back_sigmoid_mlp(x, weights, target, grad_out):\n"
+        "    w1, w2 = weights\n"
+        "    h = torch.sigmoid(x @ w1)\n"
+        "    out = torch.sigmoid(h @ w2)\n"
+        "    d2 = (out - target) * out * (1 - out) * grad_out\n"
+        "    d1 = d2 @ w2.T * h * (1 - h)\n"
+        "    return d1 @ w1.T, (x.T @ d1, h.T @ d2)\n"
+    )
+    assert found["ok"]
+    assert [limit["sample"] for limit in found["limits"]] == ["three layers"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("grad_out @ w", ["transpose"]),
+        ("grad_out + w", ["keepdim=True"]),
+        ("gradout @ w.T", ["grad_out", "knows x, w, grad_out"]),
+    ],
+    ids=["product", "broadcast", "name"],
+)
+def test_what_torch_and_python_raise_has_advice_of_its_own(expression, words, learner):
+    found = learner.only(LIN.format(f"{expression}, x.T @ grad_out, grad_out.sum(0)"))
+    assert found["findings"][0]["code"] == "raises"
+    assert all(word in found["findings"][0]["advice"] for word in words)
+
+
+@pytest.mark.parametrize("hints", [1, 2, 3, 4])
+def test_what_was_raised_is_told_with_every_hint(hints, learner):
+    answer = learner.check(LIN.format("grad_out @ w.T, x.T @ grad_out, gradout"))
+    assert any("NameError" in line and "mine.py:2" in "".join(learner.page(answer, hints=hints))
+               for line in learner.page(answer, hints=hints))  # fmt: skip
+
+
+def test_of_two_mistakes_the_one_that_says_what_to_do_comes_first(learner):
+    found = learner.only("def back_mse(pred, target):\n    return 2 * (pred - target[:, None])\n")
+    assert [finding["code"] for finding in found["findings"]] == [
+        "ignores-grad-out", "sum-for-mean",
+    ]  # fmt: skip
+    assert found["gradients"][0]["right"] is False
+
+
+def test_a_network_is_described_within_the_page(learner):
+    text = "def back_sigmoid_mlp(x, weights, target, grad_out):\n    return x * 0, weights\n"
+    assert max(map(len, learner.page(learner.check(text))[1:])) <= 80
