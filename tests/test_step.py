@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from manual_backprop.bench.measure import peak_extra_bytes
 from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.registry import OPS
 from manual_backprop.training.step import Step
-from tests.benchmarks.measure import peak_extra_bytes
 
 SIZES = (13, 7, 5, 3)  # i, h, j, k
 
