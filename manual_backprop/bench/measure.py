@@ -1,5 +1,6 @@
 """What a benchmark says beside its time: values held to the budget, work, and memory."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,9 @@ class Closeness:
     right: bool
 
 
+UNLIKE = Closeness(math.inf, 0.0, right=False)  # another number of results, or another shape
+
+
 class Truth:
     """What the results should be, and how far rounding may carry them.
 
@@ -59,40 +63,33 @@ class Truth:
             part = slice(start, start + (rows or n))
             some = [t[part] for t in inputs] if rows else inputs
             self.parts.append((part, rounding_budget(function, some, torch.float32)))
-        self.whole = not rows
+        self.whole, self.rows = not rows, n
 
     def closeness(self, results: Tensor | Sequence[Tensor]) -> Closeness:
-        """Hold results, on any device, to the truth.
-
-        Raises:
-            ValueError: their number is another, or a shape.
-        """
+        """Hold results, on any device, to the truth; `UNLIKE` where their shapes are others."""
         results = [results] if isinstance(results, Tensor) else list(results)
+        if len(results) != len(self.parts[0][1]):
+            return UNLIKE
         pairs: list[tuple[Tensor, Budget]] = []
         for column, result in enumerate(results):
             budgets = [(part, found[column]) for part, found in self.parts]
-            if result.ndim == 0 and not self.whole:
+            if not self.whole and budgets[0][1].truth.ndim == 0:
                 truth = torch.stack([b.truth for _, b in budgets]).sum()
                 allowed = torch.stack([b.allowed for _, b in budgets]).sum()
                 pairs.append((result, Budget(truth, allowed)))
+            elif not self.whole and result.shape[:1] != (self.rows,):
+                return UNLIKE
             else:
                 pairs += [(result if self.whole else result[part], b) for part, b in budgets]
-        return closeness(*zip(*pairs, strict=True))
+        return _closeness(pairs)
 
 
-def closeness(results: Sequence[Tensor], truth: Sequence[Budget]) -> Closeness:
-    """Hold each result to its budget.
-
-    Raises:
-        ValueError: another number of results, or another shape.
-    """
-    ratios = []
-    for result, budget in zip(results, truth, strict=True):
-        if result.shape != budget.truth.shape:
-            raise ValueError(f"shape {tuple(result.shape)} for {tuple(budget.truth.shape)}")
-        ratios.append(budget.ratio(result))
-    nearest = max(range(len(ratios)), key=ratios.__getitem__)
-    result, budget = results[nearest], truth[nearest]
+def _closeness(pairs: Sequence[tuple[Tensor, Budget]]) -> Closeness:
+    """Hold each result to its budget."""
+    if any(result.shape != budget.truth.shape for result, budget in pairs):
+        return UNLIKE
+    ratios = [budget.ratio(result) for result, budget in pairs]
+    result, budget = pairs[max(range(len(ratios)), key=ratios.__getitem__)]
     error = (result.detach().cpu().double() - budget.truth).abs()
     ratio = torch.where(budget.judged, error / budget.allowed, 0.0).nan_to_num(torch.inf)
     worst, size = int(ratio.argmax()), float(budget.truth.abs().max()) or 1.0

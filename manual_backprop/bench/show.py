@@ -10,6 +10,7 @@ from rich.text import Text
 
 from manual_backprop.bench.case import Case
 from manual_backprop.bench.machine import Machine
+from manual_backprop.bench.measure import UNLIKE
 from manual_backprop.bench.run import Entry, Record
 from manual_backprop.report.as_table import LEAST_WIDTH
 
@@ -128,6 +129,8 @@ def _line(entry: Entry, first: Entry, flops: int, columns: _Columns) -> Text:
     assert near is not None
     if not near.right:
         said = f"wrong: off by {near.error:.1e} where rounding allows {near.allowed:.1e}"
+        if near == UNLIKE:
+            said = "wrong: another number of results, or results of another shape"
         return Text(f"{name:<{columns.names}} ").append(said, "bold red")
     if entry.seconds is None or entry.share is None or entry.peak_extra_bytes is None:
         return Text(f"{name:<{columns.names}} right, and not timed", "dim")
