@@ -76,7 +76,8 @@ class Case:
         work: sizes -> what the formula asks for.
         opponents: the first is the one that all others are compared with.
         rows: where the rows of the inputs do not depend on each other, how many are held to the
-            truth at a time; results of one number are then sums over all rows. 0: all at once.
+            truth at a time, which is the faster the less it is; results of one number are then
+            sums over all rows. 0: all at once.
         remark: what has to be known to read the numbers.
     """
 

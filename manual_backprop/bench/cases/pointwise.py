@@ -46,7 +46,7 @@ def _case(
         group=name,
         shapes="{n} numbers, in place",
         sizes={"n": 2**24},
-        quick={"n": 2**21},
+        quick={"n": 2**22},
         small={"n": 1031},
         draw=_draw,
         truth=lambda _: vector_jacobian_product(forward, 1),
@@ -57,6 +57,7 @@ def _case(
             Opponent("ATen out=", kept),
             product_by_autograd(forward, 1),
         ),
+        rows=2**18,
         remark="what is overwritten is put back before each round, outside the timing",
     )
 
