@@ -11,7 +11,7 @@ from manual_backprop.bench.race import Pace, race
 from manual_backprop.report.environment import device_name
 
 COPIED = 64 * 10**6  # bytes, beyond most caches
-PACE = Pace(turn=0.02, seconds=1.0, least=3, most=7)
+PACE = Pace(turn=0.02, seconds=2.0, least=5, most=21)
 
 
 @dataclass(frozen=True)

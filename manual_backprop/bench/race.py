@@ -42,7 +42,7 @@ class Pace:
     most: int
 
 
-WHOLE = Pace(turn=0.02, seconds=5.0, least=7, most=61)
+WHOLE = Pace(turn=0.02, seconds=5.0, least=5, most=61)
 QUICK = Pace(turn=0.01, seconds=0.6, least=5, most=31)
 
 
