@@ -141,7 +141,10 @@ def _timed(
 
     with (
         warnings.catch_warnings(),
-        progress_bar(Report(stderr=True, highlight=False), TimeElapsedColumn()) as bar,
+        # a thread that draws would take its time from those who are timed
+        progress_bar(
+            Report(stderr=True, highlight=False), TimeElapsedColumn(), moving=False
+        ) as bar,
     ):
         warnings.simplefilter("ignore")  # compilers have much to say that is nobody's mistake
         for name in ("torch._dynamo", "torch._inductor", "torch._logging", "torch.utils"):
@@ -149,9 +152,16 @@ def _timed(
         if bar.disable:
             what = cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
             click.echo(f"timing {what} ...", err=True)
+        wide = max(len(case.name) for case in cases)
         task = bar.add_task("", total=sum(len(case.opponents) + 1 for case in cases))
         for case in cases:
-            bar.update(task, description=case.name)
+            bar.update(task, description=f"{case.name:<{wide}}", refresh=True)
             records.append(
-                one(case, machine, device, quick=quick, progress=lambda: bar.advance(task))
+                one(
+                    case,
+                    machine,
+                    device,
+                    quick=quick,
+                    progress=lambda: bar.update(task, advance=1, refresh=True),
+                )
             )
