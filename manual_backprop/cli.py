@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING
 import click
 
 from manual_backprop import __version__
+from manual_backprop.bench.command import bench
 from manual_backprop.check.command import check
-from manual_backprop.commands import DTYPES, Mistake, check_device
+from manual_backprop.commands import (
+    DTYPES,
+    Mistake,
+    check_device,
+    check_folder,
+    json_option,
+    write_json,
+)
 from manual_backprop.exercise.command import exercise
 from manual_backprop.judge.codes import CODES
 from manual_backprop.training.command import train
@@ -96,13 +104,7 @@ def main() -> None:
     type=click.IntRange(min=0),
     help="Draw other numbers; the same seed draws the same.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-    help="Write the verdicts to FILE as well; - is standard output, and the table goes to stderr.",
-    metavar="FILE",
-)
+@json_option("the verdicts")
 def verify(
     names: tuple[str, ...],
     devices: tuple[str, ...],
@@ -114,15 +116,13 @@ def verify(
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
-    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
-        raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
-
+    check_folder(json_file)
     import torch
 
     from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
-    from manual_backprop.report.console import Report, nobody_reads
+    from manual_backprop.report.console import Report
 
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
@@ -138,14 +138,7 @@ def verify(
         raise Mistake(str(error)) from error
     as_table.show(console, verdicts, dtypes)
     if json_file is not None:
-        try:
-            as_json.write(json_file, verdicts, devices, dtypes, seed)
-        except BrokenPipeError:
-            nobody_reads(sys.stdout)
-        except OSError as error:
-            raise click.BadParameter(
-                f"cannot write {json_file}: {error.strerror}", param_hint="--json"
-            ) from error
+        write_json(json_file, as_json.report(verdicts, devices, dtypes, seed))
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
@@ -211,6 +204,7 @@ def list_(*, codes: bool) -> None:
     as_page.show_list(Report(highlight=False), ordered)
 
 
+main.add_command(bench)
 main.add_command(check)
 main.add_command(exercise)
 main.add_command(train)

@@ -1,5 +1,10 @@
 """What all commands of `manual-backprop` have in common; importing it does not import torch."""
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import click
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -23,3 +28,43 @@ def check_device(name: str) -> None:
         verify.check_device(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--device") from error
+
+
+def json_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--json FILE` of a command that writes `what` there; `json_file` in Python."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        help=f"Write {what} to FILE as well; - is standard output, and the table goes to stderr.",
+        metavar="FILE",
+    )
+
+
+def check_folder(json_file: Path | None) -> None:
+    """Refuse a `--json` that has no folder to lie in, before anything is computed.
+
+    Raises:
+        click.BadParameter: there is no such folder.
+    """
+    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
+        raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
+
+
+def write_json(json_file: Path, fields: dict[str, Any]) -> None:
+    """Write what `--json` asks for.
+
+    Raises:
+        click.BadParameter: the file cannot be written.
+    """
+    from manual_backprop.report import as_json
+    from manual_backprop.report.console import nobody_reads
+
+    try:
+        as_json.write(json_file, fields)
+    except BrokenPipeError:
+        nobody_reads(sys.stdout)
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot write {json_file}: {error.strerror}", param_hint="--json"
+        ) from error

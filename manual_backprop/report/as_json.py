@@ -62,19 +62,13 @@ def report(
     }
 
 
-def write(
-    file: Path,
-    verdicts: Sequence[Verdict],
-    devices: tuple[str, ...],
-    dtypes: Sequence[str],
-    seed: int,
-) -> None:
-    """Write the report whole or not at all; `-` is standard output.
+def write(file: Path, fields: dict[str, Any]) -> None:
+    """Write a report whole or not at all; `-` is standard output.
 
     Raises:
         OSError: the file cannot be written; what was there before is still there.
     """
-    text = json.dumps(report(verdicts, devices, dtypes, seed), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(fields, indent=2, allow_nan=False) + "\n"
     if str(file) == "-":
         sys.stdout.write(text)
         sys.stdout.flush()

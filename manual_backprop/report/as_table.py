@@ -25,13 +25,17 @@ ABOVE_1 = (
 )
 
 
-def progress_bar(console: Console, time: ProgressColumn) -> Progress:
-    """A bar with its task's description and a time; only where it can be drawn and wiped away."""
+def progress_bar(console: Console, time: ProgressColumn, *, moving: bool = True) -> Progress:
+    """A bar with its task's description and a time; only where it can be drawn and wiped away.
+
+    With `moving` a thread draws it ten times a second, else it is drawn by `refresh`.
+    """
     return Progress(
         TextColumn("{task.description:<12}"),
         BarColumn(),
         time,
         console=console,
+        auto_refresh=moving,
         transient=True,
         disable=not console.is_terminal or console.is_dumb_terminal,
     )

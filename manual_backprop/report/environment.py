@@ -1,6 +1,8 @@
 """What the numbers of a report depend on."""
 
 import platform
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,4 +37,7 @@ def device_name(device: str) -> str:
     """
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
+    with suppress(OSError, StopIteration):  # Linux; there, platform knows the architecture alone
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        return next(line for line in lines if line.startswith("model name")).partition(": ")[2]
     return platform.processor() or platform.machine()

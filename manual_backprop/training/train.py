@@ -1,9 +1,10 @@
-"""Gradient descent on the classifier, with no graph: each gradient is `back_classifier`'s.
+"""Gradient descent on the classifier, with no graph: the gradients are written by hand.
 
     w ← w - lr w̄        for every weight and bias w, batch by batch; momentum and adam on request
 
-torch.optim makes the update from the gradients that it is handed. `gradient="autograd"` lets
-torch.autograd find them from the same forward, to compare with.
+`Step` does all of it in kept memory. To compare with, `gradient="composed"` puts the same gradients
+together from the operators' own backwards, and `gradient="autograd"` lets torch.autograd find them
+from the same forward; torch.optim makes the update then.
 
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 8.3; on the weights that it begins
     with: He, Zhang, Ren, Sun, Delving deep into rectifiers (2015), 2.2
@@ -28,6 +29,7 @@ from manual_backprop.networks.classifier import (
 from manual_backprop.ops.cross_entropy import cross_entropy
 from manual_backprop.training.digits import CLASSES, PIXELS, Digits
 from manual_backprop.training.options import Options
+from manual_backprop.training.step import Step
 
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
 WEIGHTS_ONLY = (False, True, True, True, True, True, True)  # nobody asks for the images' gradient
@@ -83,10 +85,10 @@ def draw_weights(options: Options) -> list[Tensor]:
     return weights
 
 
-def by_hand(
+def composed(
     x: Tensor, weights: Sequence[Tensor], target: Tensor, *, relu_logits: bool
 ) -> tuple[Tensor, Sequence[Tensor | None]]:
-    """The loss of rows x (n, 784), and its six gradients, as the house writes them: one forward."""
+    """The loss of rows x (n, 784), and its six gradients by the operators' backwards."""
     w1, b1, w2, b2, w3, b3 = weights
     layers = classifier_layers(x, w1, b1, w2, b2, w3, b3, relu_logits=relu_logits)
     _, *grads = back_classifier_layers(
@@ -119,22 +121,37 @@ class Trainer:
         self.options = options
         self.weights = draw_weights(options)
         self.optimizer: torch.optim.Optimizer
+        # The fused kernels take a gradient for laid out as its weight is, which only `Step`'s are.
+        fused = options.gradient == "hand" or None
         if options.optimizer == "adam":
             eps = 1e-4 if options.dtype == "float16" else 1e-8  # 1e-8 is 0 there, and 0 / 0 nan
-            self.optimizer = torch.optim.Adam(self.weights, options.lr, eps=eps)
+            self.optimizer = torch.optim.Adam(self.weights, options.lr, eps=eps, fused=fused)
         else:
             momentum = 0.9 if options.optimizer == "momentum" else 0.0
-            self.optimizer = torch.optim.SGD(self.weights, options.lr, momentum=momentum)
+            self.optimizer = torch.optim.SGD(
+                self.weights, options.lr, momentum=momentum, fused=fused
+            )
+        self._in_place: Step | None = None
 
     def step(self, x: Tensor, target: Tensor) -> Tensor:
         """Learn from rows x (n, 784) with class indices (n); the loss is that before."""
-        find = by_hand if self.options.gradient == "hand" else by_autograd
+        if self.options.gradient == "hand":
+            if self._in_place is None or self._in_place.largest < len(x):
+                self._in_place = self._of_at_most(len(x))
+            return self._in_place(x, target)
+        find = composed if self.options.gradient == "composed" else by_autograd
         with torch.no_grad():
             loss, grads = find(x, self.weights, target, relu_logits=self.options.relu_logits)
             for weight, grad in zip(self.weights, grads, strict=True):
                 weight.grad = grad
             self.optimizer.step()
         return loss
+
+    def _of_at_most(self, largest: int) -> Step:
+        update: dict[str, Any] = {"optimizer": self.optimizer}
+        if self.options.optimizer == "sgd":
+            update = {"lr": self.options.lr}
+        return Step(self.weights, largest, **update, relu_logits=self.options.relu_logits)
 
     def epoch(
         self, digits: Digits, number: int, progress: Callable[[], None] = lambda: None

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from manual_backprop.bench.show import engineering, times
 from tests.benchmarks.measure import ROWS, Row
 
 
@@ -41,15 +42,3 @@ def cells(row: Row, rows: list[Row]) -> list[str]:
         f"{row.info['error']:.1e}",
         f"{row.info['allowed']:.1e}",
     ]
-
-
-def times(ratio: float) -> str:
-    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
-
-
-def engineering(number: float, unit: str) -> str:
-    """As in "3.14 MB": three digits and a prefix."""
-    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3), ("", 1), ("m", 1e-3)):
-        if abs(number) >= size:
-            return f"{number / size:.3g} {prefix}{unit}"
-    return f"{number / 1e-6:.3g} µ{unit}"

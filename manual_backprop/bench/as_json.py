@@ -1,0 +1,76 @@
+"""Records as JSON, in the form that `bench.schema.json` beside this file describes."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+from manual_backprop.bench.machine import Machine
+from manual_backprop.bench.run import Entry, Record
+from manual_backprop.report.environment import environment
+
+SCHEMA = "manual-backprop/bench"
+VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of the report."""
+    text = files("manual_backprop.bench").joinpath("bench.schema.json").read_text("utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def report(
+    records: Sequence[Record], machine: Machine, device: str, *, quick: bool
+) -> dict[str, Any]:
+    """One record per case, and what the numbers depend on.
+
+    Raises:
+        RuntimeError: the device is not there.
+    """
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "ok": all(record.ok for record in records),
+        "quick": quick,
+        "environment": environment((device,)),
+        "machine": asdict(machine),
+        "cases": [
+            {
+                "case": record.case.name,
+                "group": record.case.group,
+                "sizes": dict(record.sizes),
+                "device": device,
+                **asdict(record.case.work(**record.sizes)),
+                "ok": record.ok,
+                "outcome": record.outcome,
+                **({"against": record.best.name} if record.best else {}),
+                "opponents": [_fields(entry) for entry in record.entries],
+            }
+            for record in records
+        ],
+    }
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    """Without what is not known."""
+    fields: dict[str, Any] = {"opponent": entry.name}
+    if entry.closeness is not None:
+        near = entry.closeness
+        fields["right"] = near.right
+        for name, number in (("error", near.error), ("allowed", near.allowed)):
+            fields[name] = number if math.isfinite(number) else str(number)
+    if entry.missing:
+        fields["missing"] = entry.missing
+    if entry.seconds is not None:
+        fields |= {
+            "seconds": entry.seconds,
+            "share_of_limit": entry.share,
+            "peak_extra_bytes": entry.peak_extra_bytes,
+            "calls": entry.calls,
+            "rounds": entry.rounds,
+        }
+    if entry.ratio is not None:
+        fields["ratio"] = asdict(entry.ratio)
+    return fields

@@ -1,0 +1,117 @@
+"""A loss and its gradient together, forward included: mse, cross entropy, and that of a lin."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from manual_backprop.bench.case import (
+    Case,
+    Results,
+    Sizes,
+    by_hand,
+    loss_and_gradients,
+    loss_by_autograd,
+)
+from manual_backprop.bench.measure import Work
+from manual_backprop.judge.draw import Rand
+from manual_backprop.ops.cross_entropy import back_cross_entropy, cross_entropy
+from manual_backprop.ops.lin import back_lin
+from manual_backprop.ops.mse import back_mse, mse
+
+
+def _share(forward: Callable[..., Tensor], sizes: Sizes) -> Callable[..., tuple[Tensor, ...]]:
+    """Rows' share of the mean over all rows, so that rows can be taken some at a time."""
+
+    def share(given: Tensor, target: Tensor) -> Tensor:
+        return forward(given, target) * (len(target) / sizes["n"])
+
+    return loss_and_gradients(share, 1)
+
+
+def _mse(pred: Tensor, target: Tensor) -> Tensor:
+    return F.mse_loss(pred.squeeze(-1), target)
+
+
+def _mse_and_grad(pred: Tensor, target: Tensor) -> Results:
+    return mse(pred, target), back_mse(pred, target)
+
+
+MSE = Case(
+    name="mse",
+    group="mse",
+    shapes="pred ({n}, 1), target ({n}), loss and gradient",
+    sizes={"n": 2**24},
+    quick={"n": 2**22},
+    small={"n": 1031},
+    draw=lambda rand, n: (rand(n, 1), rand(n)),
+    truth=partial(_share, _mse),
+    work=lambda n: Work(flops=4 * n, least_bytes=4 * 3 * n),
+    opponents=(
+        by_hand(_mse_and_grad),
+        loss_by_autograd(_mse, 1),
+        loss_by_autograd(_mse, 1, by_compiler=True),
+    ),
+    rows=2**18,
+)
+
+
+def _cross_entropy_and_grad(logits: Tensor, target: Tensor) -> Results:
+    return cross_entropy(logits, target), back_cross_entropy(logits, target)
+
+
+CROSS_ENTROPY = Case(
+    name="cross-entropy",
+    group="cross-entropy",
+    shapes="logits ({n}, {k}), loss and gradient",
+    sizes={"n": 4096, "k": 32000},
+    quick={"n": 410, "k": 32000},
+    small={"n": 11, "k": 7},
+    draw=lambda rand, n, k: (rand(n, k), rand.integers(k, n)),
+    truth=partial(_share, F.cross_entropy),
+    work=lambda n, k: Work(flops=5 * n * k, least_bytes=4 * 2 * n * k + 8 * n),
+    opponents=(
+        by_hand(_cross_entropy_and_grad),
+        loss_by_autograd(F.cross_entropy, 1),
+        loss_by_autograd(F.cross_entropy, 1, by_compiler=True),
+    ),
+    rows=16,
+)
+
+
+def _linear_cross_entropy(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(x @ w, target)
+
+
+def _linear_cross_entropy_and_grad(x: Tensor, w: Tensor, target: Tensor) -> Results:
+    logits = x @ w
+    grad_logits = back_cross_entropy(logits, target)
+    grad_x, grad_w, _ = back_lin(x, w, grad_logits, (True, True, False))
+    assert grad_x is not None
+    assert grad_w is not None
+    return cross_entropy(logits, target), grad_x, grad_w
+
+
+def _draw(rand: Rand, n: int, h: int, k: int) -> tuple[Tensor, ...]:
+    return rand(n, h), rand(h, k) / h**0.5, rand.integers(k, n)
+
+
+LINEAR_CROSS_ENTROPY = Case(
+    name="linear-cross-entropy",
+    group="linear-cross-entropy",
+    shapes="x ({n}, {h}), w ({h}, {k}), loss and gradients",
+    sizes={"n": 1024, "h": 256, "k": 32000},
+    quick={"n": 103, "h": 256, "k": 32000},
+    small={"n": 11, "h": 5, "k": 7},
+    draw=_draw,
+    truth=lambda _: loss_and_gradients(_linear_cross_entropy, 2),
+    work=lambda n, h, k: Work(flops=6 * n * h * k, least_bytes=4 * 2 * (n * h + h * k) + 8 * n),
+    opponents=(
+        by_hand(_linear_cross_entropy_and_grad),
+        loss_by_autograd(_linear_cross_entropy, 2),
+        loss_by_autograd(_linear_cross_entropy, 2, by_compiler=True),
+    ),
+)
+
+CASES = (MSE, CROSS_ENTROPY, LINEAR_CROSS_ENTROPY)

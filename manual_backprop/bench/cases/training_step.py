@@ -1,0 +1,128 @@
+"""One step of gradient descent on the MNIST classifier, 784-200-200-10: the whole of it.
+
+Each opponent goes forward, finds the gradients and updates the six weights.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manual_backprop.bench.case import Case, Opponent, Run, Sizes, compiled
+from manual_backprop.bench.measure import Work
+from manual_backprop.judge.draw import Rand
+from manual_backprop.training.step import Step
+
+LR = 0.01
+NET = {"i": 784, "h": 200, "j": 200, "k": 10}
+
+
+def _loss(weights: Sequence[Tensor], x: Tensor, target: Tensor) -> Tensor:
+    w1, b1, w2, b2, w3, b3 = weights
+    h2 = F.relu(F.linear(F.relu(F.linear(x, w1, b1)), w2, b2))
+    return F.cross_entropy(F.linear(h2, w3, b3), target)
+
+
+def _run(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tensor]) -> Run:
+    """Learn again and again from one batch; each round begins with the first weights."""
+
+    def fresh() -> None:
+        for weight in weights:
+            weight.grad = None
+        with torch.no_grad():
+            for weight, first in zip(weights, start, strict=True):
+                weight.copy_(first)
+
+    return Run(lambda: (step(), *weights), fresh)
+
+
+def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+    weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
+    step = Step(weights, len(x), lr=LR)
+    return _run(weights, start, lambda: step(x, target, loss))
+
+
+def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
+    def prepare(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+        weights = [w.clone().requires_grad_() for w in start]
+        optimizer = torch.optim.SGD(weights, LR, fused=fused or None)
+        loss_of = compiled(_loss) if by_compiler else _loss
+
+        def step() -> Tensor:
+            optimizer.zero_grad()
+            loss = loss_of(weights, x, target)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        return _run(weights, start, step)
+
+    return Opponent(name, prepare, by_compiler)
+
+
+def _whole(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+    weights = [w.clone() for w in start]
+
+    def step(weights: list[Tensor], x: Tensor, target: Tensor) -> Any:
+        grads, loss = torch.func.grad_and_value(_loss)(weights, x, target)
+        for weight, grad in zip(weights, grads, strict=True):
+            weight.sub_(grad, alpha=LR)
+        return loss
+
+    one = compiled(step)
+    return _run(weights, start, lambda: one(weights, x, target))
+
+
+def _draw(rand: Rand, n: int, i: int, h: int, j: int, k: int) -> tuple[Tensor, ...]:
+    weights = [
+        t
+        for wide, narrow in ((i, h), (h, j), (j, k))
+        for t in (rand(narrow, wide) * (2 / wide) ** 0.5, rand(narrow) * 0.1)
+    ]
+    return rand(n, i), rand.integers(k, n), *weights
+
+
+def _after(sizes: Sizes) -> Callable[..., tuple[Tensor, ...]]:  # noqa: ARG001
+    def after(x: Tensor, target: Tensor, *start: Tensor) -> tuple[Tensor, ...]:
+        leaves = [w.detach().requires_grad_() for w in start]
+        loss = _loss(leaves, x, target)
+        grads = torch.autograd.grad(loss, leaves)
+        return loss.detach(), *(w - LR * g for w, g in zip(start, grads, strict=True))
+
+    return after
+
+
+def _work(n: int, i: int, h: int, j: int, k: int) -> Work:
+    """Forward and weights: each product once; backward: not to x."""
+    weights = i * h + h * j + j * k + h + j + k
+    return Work(
+        flops=2 * n * (2 * (i * h + h * j + j * k) + h * j + j * k),
+        least_bytes=4 * (n * i + 2 * weights) + 8 * n,
+    )
+
+
+def _case(n: int) -> Case:
+    return Case(
+        name=f"mnist-step-{n}",
+        group="mnist-step",
+        shapes="a batch of {n}, {i}-{h}-{j}-{k}",
+        sizes={"n": n, **NET},
+        quick={"n": n, **NET},
+        small={"n": 11, "i": 13, "h": 7, "j": 5, "k": 3},
+        draw=_draw,
+        truth=_after,
+        work=_work,
+        opponents=(
+            Opponent("by hand", _by_hand),
+            _eager("autograd", fused=False),
+            _eager("fused SGD", fused=True),
+            _eager("compiled loss", fused=True, by_compiler=True),
+            Opponent("compiled step", _whole, compiled=True),
+        ),
+        remark="from one batch again and again; each round begins with the same weights",
+    )
+
+
+CASES = tuple(map(_case, (1, 8, 32, 200, 2000)))

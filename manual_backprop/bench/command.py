@@ -1,0 +1,167 @@
+"""`manual-backprop bench`: the command line of the benchmark. Torch is imported when it runs."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manual_backprop.commands import check_device, check_folder, json_option, write_json
+
+if TYPE_CHECKING:
+    from manual_backprop.bench.case import Case
+    from manual_backprop.bench.machine import Machine
+    from manual_backprop.bench.run import Record
+
+PRODUCT, QUICK_PRODUCT = 2048, 1024  # the size of the matrices that the machine is measured by
+
+
+@click.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    show_default="as many as PyTorch likes",
+    help="Of one operation on the CPU.",
+)
+@json_option("the numbers")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="In a minute rather than ten: smaller sizes, fewer rounds, and no torch.compile.",
+)
+@click.option("--list", "list_", is_flag=True, help="Name the cases, and time nothing.")
+def bench(
+    names: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    json_file: Path | None,
+    *,
+    quick: bool,
+    list_: bool,
+) -> None:
+    """Time hand-written backwards against autograd and torch.compile, or only the NAMEd cases.
+
+    NAME is a case or a group of cases, as in mnist-step-200 or mnist-step; --list names them.
+    Opponents take turns in every round, and nothing is timed before its values are right.
+
+    Exit status: 0 all right, however fast, 1 one was wrong or it was stopped, 2 a mistake in the
+    command.
+    """
+    check_folder(json_file)
+    try:
+        _bench(names, device, threads, json_file, quick=quick, list_=list_)
+    except KeyboardInterrupt as error:
+        raise click.ClickException("stopped before anything was timed") from error
+
+
+def _bench(
+    names: tuple[str, ...],
+    device: str,
+    threads: int | None,
+    json_file: Path | None,
+    *,
+    quick: bool,
+    list_: bool,
+) -> None:
+    os.environ.setdefault(
+        "KINETO_LOG_LEVEL", "99"
+    )  # else it tells of each time that it counts bytes
+    import torch
+
+    from manual_backprop.bench import as_json
+    from manual_backprop.bench.machine import measured
+    from manual_backprop.bench.show import show, show_list
+    from manual_backprop.report.console import Report
+
+    cases = _chosen(names)
+    if list_:
+        show_list(Report(highlight=False), cases)
+        return
+    check_device(device)
+    if torch.device(device).type not in ("cpu", "cuda"):
+        raise click.BadParameter(
+            f"it is not known how to wait for {device}; give cpu or cuda", param_hint="--device"
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    size = QUICK_PRODUCT if quick else PRODUCT
+    machine = measured(device, size)
+    records: list[Record] = []
+    console = Report(stderr=str(json_file) == "-", highlight=False)
+    try:
+        _timed(cases, machine, device, records, quick=quick)
+    except KeyboardInterrupt as error:
+        if records:
+            show(console, records, machine, size)
+        raise click.ClickException(
+            f"stopped in {cases[len(records)].name}; {len(records)} of {len(cases)} cases were "
+            f"timed{', and no JSON is written' if json_file else ''}"
+        ) from error
+    show(console, records, machine, size)
+    if json_file is not None:
+        write_json(json_file, as_json.report(records, machine, device, quick=quick))
+    raise SystemExit(0 if all(record.ok for record in records) else 1)
+
+
+def _chosen(names: tuple[str, ...]) -> "list[Case]":
+    """The cases named, each once, in their own order; all where none is named."""
+    from manual_backprop.bench.cases import CASES
+
+    known = [*CASES, *(case.group for case in CASES.values())]
+    for name in names:
+        if name.lower() not in known:
+            close = list(dict.fromkeys(get_close_matches(name.lower(), known, cutoff=0.5)))
+            hint = f"did you mean {' or '.join(close)}?" if close else "--list names them"
+            raise click.BadParameter(f"no case {name!r}; {hint}", param_hint="NAME")
+    asked = {name.lower() for name in names}
+    return [case for case in CASES.values() if not asked or asked & {case.name, case.group}]
+
+
+def _timed(
+    cases: "Sequence[Case]",
+    machine: "Machine",
+    device: str,
+    records: "list[Record]",
+    *,
+    quick: bool,
+) -> None:
+    """Add a record for each case, with a progress bar where somebody watches."""
+    from rich.progress import TimeElapsedColumn
+
+    from manual_backprop.bench.run import bench as one
+    from manual_backprop.report.as_table import progress_bar
+    from manual_backprop.report.console import Report
+
+    with (
+        warnings.catch_warnings(),
+        # a thread that draws would take its time from those who are timed
+        progress_bar(
+            Report(stderr=True, highlight=False), TimeElapsedColumn(), moving=False
+        ) as bar,
+    ):
+        warnings.simplefilter("ignore")  # compilers have much to say that is nobody's mistake
+        for name in ("torch._dynamo", "torch._inductor", "torch._logging", "torch.utils"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        if bar.disable:
+            what = cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
+            click.echo(f"timing {what} ...", err=True)
+        wide = max(len(case.name) for case in cases)
+        task = bar.add_task("", total=sum(len(case.opponents) + 1 for case in cases))
+        for case in cases:
+            bar.update(task, description=f"{case.name:<{wide}}", refresh=True)
+            records.append(
+                one(
+                    case,
+                    machine,
+                    device,
+                    quick=quick,
+                    progress=lambda: bar.update(task, advance=1, refresh=True),
+                )
+            )
