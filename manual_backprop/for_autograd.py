@@ -37,8 +37,8 @@ def as_function(op: Op, backward: Callable[..., Any] | None = None) -> Callable[
     - Under `vmap` and `torch.compile` a formula may ask for shapes, and not for numbers
       (`if x.any():`).
 
-    In-place backwards (`back_relu_`) get a copy of grad_out, for autograd's is not theirs. Of some
-    of them there is no second derivative, for they write over what it needs: autograd says so.
+    In-place backwards (`back_relu_`) get a copy of grad_out, for autograd's is not theirs. Most
+    have no second derivative, for they write over what it needs: autograd says so.
 
     Args:
         op: the operator.
