@@ -47,7 +47,7 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
         info = case["extra_info"]
         assert info["flops"] > 0
         assert info["least_bytes"] > 0
-        assert info["peak_extra_bytes"] > 0
+        assert info["peak_extra_bytes"] > 0 or case["name"].endswith("into]")
         assert 0 <= info["error"] <= info["allowed"]
     groups = {case["group"] for case in cases}
     assert len(list(pictures.parent.glob("time-*.svg"))) == len(groups)

@@ -72,6 +72,20 @@ def timed(
     ROWS.append(Row(benchmark.group, how, benchmark.stats.stats.median, benchmark.extra_info))
 
 
+def compiled(function: Callable[..., Tensor], benchmark) -> Callable[..., Tensor]:
+    """The function compiled where it is timed; a plain run need not wait for a compiler."""
+    return torch.compile(function) if benchmark.enabled else function
+
+
+def loss_and_gradients(
+    loss: Callable[..., Tensor], leaves: Sequence[Tensor], *rest: Tensor
+) -> tuple[Tensor, ...]:
+    """A loss of leaves and of the rest, one number, and by autograd its gradients of the leaves."""
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    out = loss(*leaves, *rest)
+    return out.detach(), *torch.autograd.grad(out, leaves)
+
+
 def synchronised(call: Callable[[], object], device: str) -> Callable[[], None]:
     """`call`, which ends when the device has done its work."""
 

@@ -1,4 +1,4 @@
-"""lin's backward as broadcast, einsum and matrix product, against autograd.
+"""lin's backward as broadcast, einsum and matrix product, also into kept memory, against autograd.
 
 The arithmetic is the same; the broadcast form writes n i o numbers and reads them again, twice.
 At the large size that would be 8 GiB at once, so it is not tried there.
@@ -9,11 +9,23 @@ from functools import cache, partial
 import pytest
 import torch
 
-from manual_backprop import back_lin, back_lin_broadcast, back_lin_einsum, lin, rounding_budget
+from manual_backprop import (
+    back_lin,
+    back_lin_broadcast,
+    back_lin_einsum,
+    back_lin_into,
+    lin,
+    rounding_budget,
+)
 from tests.benchmarks.measure import Work, timed
 
 SIZES = {"small": (64, 32, 10), "article": (1000, 784, 50), "large": (4096, 1024, 512)}
-FORMS = {"matmul": back_lin, "einsum": back_lin_einsum, "broadcast": back_lin_broadcast}
+FORMS = {
+    "matmul": back_lin,
+    "into": back_lin_into,
+    "einsum": back_lin_einsum,
+    "broadcast": back_lin_broadcast,
+}
 
 
 @cache
@@ -47,6 +59,8 @@ def test_lin(benchmark, device, size, how):
         call = partial(torch.autograd.grad, out, leaves, grad_out, retain_graph=True)
     else:
         call = partial(FORMS[how], x, w, grad_out)
+        if how == "into":
+            call = partial(call, into=tuple(torch.empty_like(t) for t in (x, w, b)))
     timed(
         benchmark,
         call,
