@@ -23,6 +23,15 @@ from manual_backprop.networks.computational_graph import computational_graph as 
 from manual_backprop.networks.computational_graph import (
     computational_graph_edges as computational_graph_edges,
 )
+from manual_backprop.networks.linear_cross_entropy import (
+    back_linear_cross_entropy as back_linear_cross_entropy,
+)
+from manual_backprop.networks.linear_cross_entropy import (
+    linear_cross_entropy as linear_cross_entropy,
+)
+from manual_backprop.networks.linear_cross_entropy import (
+    linear_cross_entropy_and_grad as linear_cross_entropy_and_grad,
+)
 from manual_backprop.networks.linear_regression import (
     back_linear_regression as back_linear_regression,
 )
@@ -74,6 +83,8 @@ from manual_backprop.ops.cross_entropy import (
     back_three_step_cross_entropy as back_three_step_cross_entropy,
 )
 from manual_backprop.ops.cross_entropy import cross_entropy as cross_entropy
+from manual_backprop.ops.cross_entropy import cross_entropy_and_grad_ as cross_entropy_and_grad_
+from manual_backprop.ops.cross_entropy import losses_and_grad_ as losses_and_grad_
 from manual_backprop.ops.cross_entropy import three_step_cross_entropy as three_step_cross_entropy
 from manual_backprop.ops.cross_entropy_soft import (
     back_cross_entropy_soft as back_cross_entropy_soft,
@@ -94,6 +105,7 @@ from manual_backprop.ops.himmelblau import himmelblau as himmelblau
 from manual_backprop.ops.lin import back_lin as back_lin
 from manual_backprop.ops.lin import back_lin_broadcast as back_lin_broadcast
 from manual_backprop.ops.lin import back_lin_einsum as back_lin_einsum
+from manual_backprop.ops.lin import back_lin_into as back_lin_into
 from manual_backprop.ops.lin import lin as lin
 from manual_backprop.ops.log import back_log as back_log
 from manual_backprop.ops.log import back_log_ as back_log_
@@ -107,6 +119,7 @@ from manual_backprop.ops.log_softmax import log_softmax as log_softmax
 from manual_backprop.ops.mse import back_mse as back_mse
 from manual_backprop.ops.mse import back_mse_steps as back_mse_steps
 from manual_backprop.ops.mse import mse as mse
+from manual_backprop.ops.mse import mse_and_grad_ as mse_and_grad_
 from manual_backprop.ops.nll import back_nll as back_nll
 from manual_backprop.ops.nll import back_nll_scatter as back_nll_scatter
 from manual_backprop.ops.nll import back_reduce_kept as back_reduce_kept

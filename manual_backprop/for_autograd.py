@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._library.custom_ops import CustomOpDef
 
 from manual_backprop.judge.draw import Measure, Variant, draw
-from manual_backprop.op import BadOp, Op, check_backward
+from manual_backprop.op import BadOp, Op, check_backward, is_fused
 
 Widths = tuple[int | None, ...]  # of each argument: None for a tensor, n for a tuple of n
 TYPES = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -37,8 +37,8 @@ def as_function(op: Op, backward: Callable[..., Any] | None = None) -> Callable[
     - Under `vmap` and `torch.compile` a formula may ask for shapes, and not for numbers
       (`if x.any():`).
 
-    In-place backwards (`back_relu_`) get a copy of grad_out, for autograd's is not theirs. Of some
-    of them there is no second derivative, for they write over what it needs: autograd says so.
+    In-place backwards (`back_relu_`) get a copy of grad_out, for autograd's is not theirs. Most
+    have no second derivative, for they write over what it needs: autograd says so.
 
     Args:
         op: the operator.
@@ -162,6 +162,11 @@ def _rule(
     if backward is not None:
         check_backward(op, backward)
     chosen = op.backwards[0] if backward is None else backward
+    if is_fused(chosen):
+        raise BadOp(
+            f"{op.name}: {chosen.__name__} computes the forward as well, and autograd calls "
+            f"forward and backward apart; give a backward that gets grad_out, as back_{op.name}"
+        )
     arguments, wrt, saves = op.arguments, op.wrt, op.saves(chosen)
     asks = tuple(signature(chosen).parameters)
     in_place = chosen.__name__.endswith("_")

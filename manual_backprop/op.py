@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import Any
 
-RESERVED = ("grad_out", "out", "needs", "steps")
+RESERVED = ("grad_out", "out", "needs", "into", "steps")
 WORDS = {  # that others use for what is called grad_out and out here
     "grad_out": ("g", "dy", "dout", "dz", "grad", "grad_output", "grad_y", "upstream", "grad_loss"),
     "out": ("y", "output", "outputs", "result", "probs", "p"),
@@ -28,6 +28,10 @@ class Op:
     that order; a bare tensor where there is one. A backward that takes `needs`, a tuple of bools,
     returns None where `needs` is False and does no work for it. A backward whose name ends in an
     underscore gets a dense `grad_out` of its own, overwrites it with the gradient and returns it.
+    One that takes `into`, a tuple of as many tensors or Nones, by default of Nones, writes each
+    gradient into the tensor given for it and returns that. One whose name ends in `_and_grad` is
+    fused: it returns `(out, grads)`, where grads is what any backward returns; if it ends in
+    `_and_grad_`, it overwrites the arguments in `wrt` with their gradients.
     A backward that takes `steps` hands it the gradient of an intermediate of the forward by its
     name, as in `grad_h = steps("h", grad_h)`, and goes on with what it gets back: the same tensor,
     unless `manual-backprop check` looks on.
@@ -96,11 +100,18 @@ class Op:
         Raises:
             TypeError, ValueError: it is no function, or does not tell its parameters.
         """
+        if is_fused(backward):
+            return ()
         asked = set(signature(backward).parameters)
         return tuple(name for name in (*self.arguments, "out") if name in asked)
 
     def __repr__(self) -> str:
         return f"<Op {self.name}>"
+
+
+def is_fused(backward: Callable[..., Any]) -> bool:
+    """Whether it computes the forward as well, and returns `(out, grads)`: its name says so."""
+    return getattr(backward, "__name__", "").rstrip("_").endswith("_and_grad")
 
 
 def _options(function: Callable[..., Any]) -> dict[str, Any]:

@@ -21,13 +21,16 @@ from manual_backprop import (
     verify_function,
 )
 from manual_backprop.judge.draw import ARTICLE
+from manual_backprop.op import is_fused
 from tests.compiled import drawn, of_leaves
 
 ROOT = Path(__file__).parents[1]
-WRITES_OVER_WHAT_THE_SECOND_NEEDS = {"back_sigmoid_", "back_tanh_"}
+WITHOUT_A_SECOND_DERIVATIVE = {  # PyTorch's kernels that write where they are told have none
+    "back_relu_", "back_sigmoid_", "back_tanh_", "back_softmax_",
+}  # fmt: skip
 EVERY = [
     pytest.param(op, backward, id=backward.__name__) for op in OPS.values()
-    for backward in op.backwards
+    for backward in op.backwards if not is_fused(backward)
 ]  # fmt: skip
 SHOWN = {"lin", "nll", "batch_norm", "scalar_net", "sigmoid_mlp"}  # every kind of argument
 CHECKED = [
@@ -49,8 +52,8 @@ def test_every_backward_passes_gradcheck_and_gradgradcheck(op, backward):
     function = of_leaves(as_function(op, backward), spec, options)
 
     assert gradcheck(function, leaves, fast_mode=True)
-    if backward.__name__ in WRITES_OVER_WHAT_THE_SECOND_NEEDS:
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+    if backward.__name__ in WITHOUT_A_SECOND_DERIVATIVE:
+        with pytest.raises(RuntimeError, match=r"out=\.\.\. arguments don't support automatic"):
             gradgradcheck(function, leaves, fast_mode=True)
     else:
         assert gradgradcheck(function, leaves, fast_mode=True)

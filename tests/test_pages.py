@@ -105,7 +105,7 @@ def test_a_wrong_line_of_what_to_read_first_is_named(first, said, monkeypatch, c
 def test_an_annotated_op_is_shown_as_well(monkeypatch, command):
     text = inspect.getsource(inspect.getmodule(inspect.unwrap(OPS["relu"].forward)))
     monkeypatch.setattr(inspect, "getsource", lambda _: text.replace("OP = Op(", "OP: Op = Op("))
-    assert as_page.code(OPS["relu"]).endswith("return grad_out.masked_fill_(x <= 0, 0.0)")
+    assert as_page.code(OPS["relu"]).endswith("return grad_out")
 
 
 def test_pages_can_be_written_where_the_encoding_lacks_letters():

@@ -7,8 +7,8 @@ import torch
 from manual_backprop.judge.draw import Variant, arranged, each
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.point import Point
-from manual_backprop.judge.result import flat_named
-from manual_backprop.judge.trial import finite_or_true, forward_out
+from manual_backprop.judge.result import finite_or_true, flat_named
+from manual_backprop.judge.trial import forward_out
 from manual_backprop.judge.verdict import Finding, dtype_name, error_at
 from manual_backprop.judge.witnesses import disagreement
 from manual_backprop.op import Op

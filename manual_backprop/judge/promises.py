@@ -7,6 +7,7 @@ Broken is raised where a call gives no gradients to compare.
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import product
 
 import torch
@@ -123,11 +124,12 @@ def honours_needs(trial: Trial) -> Iterator[Finding]:
     everything = 0
     for needs in product((True, False), repeat=len(trial.point.op.wrt)):
         before = trial.snapshot()
-        with Calls() as calls:
-            result = trial.call(needs=needs)
+        trial.watch = calls = Calls()
+        result = trial.call(needs=needs)
+        trial.watch = nullcontext()
         if all(needs):
             everything = len(calls.names)
-        elif len(calls.names) >= (everything if any(needs) else 1):
+        elif len(calls.names) >= (everything if any(needs) or trial.fused else 1):
             yield trial.finding(
                 "extra-term",
                 f"does {len(calls.names)} operations for needs={needs}, and {everything} for all "

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from manual_backprop.judge.memory import overlap
 from manual_backprop.judge.shapes import out_of_order, wrong_shape
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name
 
 if TYPE_CHECKING:
+    from manual_backprop.judge.point import Point
     from manual_backprop.judge.trial import Trial
 
 
@@ -57,6 +59,43 @@ def formed(trial: "Trial", result: Any) -> tuple[Tensor, ...]:
     ):
         _like(trial, label, value, budget.truth, flat_results)
     return tuple(flat_results)
+
+
+def grads_of_fused(trial: "Trial", result: Any, given: dict[str, Any]) -> Any:
+    """The gradients of a fused kernel's `(out, grads)`, once its out is the forward's.
+
+    Raises:
+        Broken: it is no such pair, or out is another than the forward's or shares memory.
+    """
+    here = trial.point
+    if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[0], Tensor):
+        said = f"returned {_kind(result)}; a fused kernel returns (out, grads), out a tensor"
+        raise Broken(trial.finding("arity", said))
+    out, grads = result
+    truth = here.out.truth
+    if out.shape != truth.shape or out.dtype is not here.dtype:
+        said = (
+            f"out is {dtype_name(out.dtype)} {tuple(out.shape)}, and the forward's "
+            f"{dtype_name(here.dtype)} {tuple(truth.shape)}"
+        )
+        raise Broken(trial.finding("forward", said))
+    others = flat_named({name: value for name, value in given.items() if flat(value)})
+    for name, other in [*others, *(("its gradient", grad) for grad in flat(grads))]:
+        if overlap(out, other):
+            said = f"out shares memory with {name}; return a tensor of its own"
+            raise Broken(trial.finding("aliases", said))
+    if out.is_meta or (ratio := here.out.ratio(finite_or_true(out, here))) <= 1:
+        return grads
+    said = f"out is off from the oracle by {ratio:.3g} times what rounding explains"
+    raise Broken(trial.finding("forward", said))
+
+
+def finite_or_true(out: Tensor, here: "Point") -> Tensor:
+    """An output, with the truth where PyTorch's own overflows in this dtype too."""
+    if out.isfinite().all():
+        return out
+    native = here.reference(here.grad_out, here.dtype)[0]
+    return torch.where(native.isfinite(), out.cpu().double(), here.out.truth)
 
 
 def needed(

@@ -13,6 +13,7 @@ from manual_backprop.judge.point import Point
 from manual_backprop.judge.result import flat_named
 from manual_backprop.judge.trial import Backward
 from manual_backprop.judge.verdict import dtype_name
+from manual_backprop.op import is_fused
 
 WIDTH = 88  # columns of a test
 PLAIN = (torch.int64, torch.bool)  # dtypes that a list of numbers gets by itself
@@ -78,6 +79,8 @@ class Small:
         out = f"{op.name}({', '.join([*map(self._given, op.arguments), *self._options()])})"
         result = f"grad_{self.gradient.removeprefix('grad_').partition('[')[0]}"
         results = ", ".join(f"grad_{name}" if f"grad_{name}" == result else "_" for name in op.wrt)
+        if is_fused(self.backward):
+            results = f"_, ({results})"
         said = f"# {self.gradient} is {_brief(self.got)}, should be {_brief(self.expected)}"
         body = [said] if 4 + len(said) <= WIDTH else []
         body += [f"{leaf} = {_tensor(value, 7 + len(leaf))}" for leaf, value in leaves.items()]
@@ -120,7 +123,7 @@ class Small:
         """What the backward asks for, as it is written in a call."""
         plain = True
         for name, parameter in signature(self.backward).parameters.items():
-            if name in self.point.op.options and name not in self.options:
+            if name == "into" or (name in self.point.op.options and name not in self.options):
                 plain = False
                 continue
             if name in self.inputs:

@@ -1,6 +1,7 @@
 """One backward at one point: the call, and what every such call promises."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from inspect import signature
 from typing import Any
 
@@ -11,8 +12,9 @@ from manual_backprop.judge.draw import arranged, each
 from manual_backprop.judge.exercised import traced
 from manual_backprop.judge.memory import memory, overlap
 from manual_backprop.judge.point import Point
-from manual_backprop.judge.result import flat_named, formed
+from manual_backprop.judge.result import flat_named, formed, grads_of_fused
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name, error_at
+from manual_backprop.op import is_fused
 
 Backward = Callable[..., Any]
 
@@ -23,12 +25,16 @@ class Trial:
     Attributes:
         given: every argument by name, and `out` and `grad_out`, in memory of the trial's own.
         grads: what the first call returned, one tensor per label of the point.
+        watch: entered for the backward alone, and not for what the judge does around it.
+        places: the tensors that the last call was to write its gradients into, by name; else empty.
     """
 
     def __init__(self, backward: Backward, point: Point, device: str, layout: str) -> None:
         self.backward = backward
         self.name = getattr(backward, "__name__", repr(backward))
-        self.in_place = self.name.endswith("_")
+        self.fused = is_fused(backward)
+        self.overwrites = point.op.wrt if self.fused and self.name.endswith("_") else ()
+        self.in_place = self.name.endswith("_") and not self.fused
         self.point = point
         self.device = device
         self.layout = layout
@@ -43,6 +49,8 @@ class Trial:
             self.given["out"] = arranged(self._out(), other)
         self.grad_out = arranged(point.grad_out.to(device), other)
         self.grads: tuple[Tensor, ...] = ()
+        self.watch: AbstractContextManager[Any] = nullcontext()
+        self.places: list[tuple[str, Tensor]] = []
 
     def _out(self) -> Tensor:
         """The forward's own output.
@@ -83,13 +91,31 @@ class Trial:
     def _called(self, arguments: dict[str, Any]) -> Any:
         if "steps" not in self.point.op.options:
             arguments = {"steps": passed_on, **arguments}
+        arguments = self._with_places(arguments)
         try:
-            with torch.no_grad(), traced():
-                return self.backward(**{n: v for n, v in arguments.items() if n in self.parameters})
+            with torch.no_grad(), traced(), self.watch:
+                result = self.backward(
+                    **{n: v for n, v in arguments.items() if n in self.parameters}
+                )
         except Exception as error:
             code = "raises" if self.layout == "contiguous" else "layout"
             said = f"raised {error_at(error, self.backward)}"
             raise Broken(self.finding(code, said)) from error
+        return grads_of_fused(self, result, arguments) if self.fused else result
+
+    def _with_places(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments, with tensors of their own where the backward is to write its gradients."""
+        if self.in_place:
+            self.places = flat_named({"grad_out": arguments["grad_out"]})
+        elif self.overwrites:
+            copies = {name: each(arguments[name], Tensor.clone) for name in self.overwrites}
+            self.places = flat_named(copies)
+            return {**arguments, **copies}
+        elif "into" in self.parameters:
+            into = tuple(each(arguments[name], _poisoned) for name in self.point.op.wrt)
+            self.places = flat_named({"into": into} if len(into) > 1 else {"into": (into,)})
+            return {**arguments, "into": into}
+        return arguments
 
     def result(self, grad_out: Tensor | None = None) -> tuple[Tensor, ...]:
         """The gradients of one more call as they are, one per label, of the truth's shapes.
@@ -173,15 +199,15 @@ class Trial:
         return flat_named(self.given) if self.in_place else self.tensors()
 
     def _aliases(self, grad_out: Tensor) -> Iterator[Finding]:
-        if self.in_place:
-            if len(self.grads) != 1 or self.grads[0] is not grad_out:
-                raise Broken(
-                    self.finding(
-                        "aliases",
-                        "returned another tensor than grad_out; a name that ends in an underscore "
-                        "promises to write into grad_out and to return it",
-                    )
+        if self.places:
+            names, places = zip(*self.places, strict=True)
+            if [*map(id, self.grads)] != [*map(id, places)]:
+                what = "`into`" if "into" in self.parameters else "a name that ends in _"
+                said = (
+                    f"returned another tensor than {' and '.join(names)}; {what} promises that "
+                    "the gradient is written there and that very tensor returned"
                 )
+                raise Broken(self.finding("aliases", said))
             return
         for i, (label, grad) in enumerate(zip(self.point.labels, self.grads, strict=True)):
             for name, value in self._watched():
@@ -204,6 +230,11 @@ class Trial:
                     )
 
 
+def _poisoned(tensor: Tensor) -> Tensor:
+    """Dense memory of a tensor's shape, any, that nobody has written a number into."""
+    return torch.full_like(tensor, torch.nan, memory_format=torch.contiguous_format)
+
+
 def passed_on(name: str, gradient: Any) -> Any:  # noqa: ARG001
     """The `steps` of a backward that nobody watches: the gradient as it is, of any shape."""
     return gradient
@@ -217,11 +248,3 @@ def forward_out(point: Point, given: dict[str, Any]) -> Any:
     """
     with torch.no_grad():
         return point.op.forward(*(given[name] for name in point.op.arguments), **point.options)
-
-
-def finite_or_true(out: Tensor, here: Point) -> Tensor:
-    """An output, with the truth where PyTorch's own overflows in this dtype too."""
-    if out.isfinite().all():
-        return out
-    native = here.reference(here.grad_out, here.dtype)[0]
-    return torch.where(native.isfinite(), out.cpu().double(), here.out.truth)

@@ -26,7 +26,7 @@ from torch import Tensor
 from manual_backprop.op import Op
 from manual_backprop.ops.cross_entropy import back_cross_entropy, cross_entropy
 from manual_backprop.ops.lin import back_lin, lin
-from manual_backprop.ops.relu import back_relu_, relu
+from manual_backprop.ops.relu import back_relu, relu
 
 X = Float[Tensor, "n i"]
 W1 = Float[Tensor, "h i"]
@@ -95,14 +95,14 @@ def back_classifier_layers(
     h1, h2, logits = layers
     grad_z = back_cross_entropy(logits, target, grad_out)
     if relu_logits:
-        grad_z = back_relu_(logits, grad_z)
+        grad_z = back_relu(logits, grad_z)
     grad_x = grad_w1 = grad_b1 = grad_w2 = grad_b2 = None
     grad_h2, grad_w3, grad_b3 = back_lin(h2, w3.T, grad_z, (any(needs[:5]), *needs[5:]))
     if grad_h2 is not None:
-        grad_z2 = back_relu_(h2, grad_h2)
+        grad_z2 = back_relu(h2, grad_h2)
         grad_h1, grad_w2, grad_b2 = back_lin(h1, w2.T, grad_z2, (any(needs[:3]), *needs[3:5]))
         if grad_h1 is not None:
-            grad_z1 = back_relu_(h1, grad_h1)
+            grad_z1 = back_relu(h1, grad_h1)
             grad_x, grad_w1, grad_b1 = back_lin(x, w1.T, grad_z1, needs[:3])
     return (
         grad_x,

@@ -25,9 +25,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from manual_backprop.blocks import rows_at_once
 from manual_backprop.op import Op
 from manual_backprop.ops.log_softmax import back_log_softmax, log_softmax
-from manual_backprop.ops.nll import Reduction, back_nll, back_reduce_kept, nll, reduce_kept
+from manual_backprop.ops.nll import Reduction, Rows, back_nll, back_reduce_kept, nll, reduce_kept
 from manual_backprop.ops.softmax import back_softmax, softmax
 
 Logits = Float[Tensor, "n k"]
@@ -96,6 +97,60 @@ def back_cross_entropy_steps(
     return back_log_softmax(log_p, grad_log_p + grad_uniform)
 
 
+def cross_entropy_and_grad_(
+    logits: Logits,
+    target: Target,
+    grad_out: Loss | float = 1.0,
+    *,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+) -> tuple[Loss, Logits]:
+    """L, and x̄ written over the logits, a few rows at a time: they pass through memory once."""
+    rows = back_reduce_kept(
+        target, grad_out, dtype=logits.dtype, reduction=reduction, ignore_index=ignore_index
+    )
+    some_class = target.masked_fill(target == ignore_index, 0)
+    losses = losses_and_grad_(logits, some_class, rows, label_smoothing=label_smoothing)
+    return reduce_kept(losses, target, reduction=reduction, ignore_index=ignore_index), logits
+
+
+def losses_and_grad_(
+    logits: Logits, target: Target, rows: Rows, *, label_smoothing: float = 0.0
+) -> Rows:
+    """Each row's loss, and rows (p - q) written over the logits.
+
+    With m the largest x of a row, -ln p_t = m - x_t - ln max p, and max p is at least 1/k, so that
+    one exponential of each number is enough for loss and gradient.
+
+    Args:
+        logits: overwritten.
+        target: classes that there are, also of rows to be ignored.
+        rows: what each row counts.
+        label_smoothing: s in q.
+
+    Returns:
+        -Σ_j q_ij ln p_ij of each row i.
+    """
+    k = logits.shape[-1]
+    at_once = rows_at_once(k)
+    losses = torch.empty_like(rows)[:, None]
+    columns = losses, target[:, None], rows[:, None]
+    blocks = zip(*(tensor.split(at_once) for tensor in (logits, *columns)), strict=True)
+    for x, loss, seen, row in blocks:
+        top = x.amax(-1, keepdim=True)
+        torch.sub(top, x.gather(-1, seen), out=loss)
+        if label_smoothing:
+            loss.lerp_(top - x.mean(-1, keepdim=True), label_smoothing)
+        torch.softmax(x, -1, out=x)
+        loss.sub_(x.amax(-1, keepdim=True).log_())
+        x.mul_(row)
+        if label_smoothing:
+            x.sub_(row * (label_smoothing / k))
+        x.scatter_(-1, seen, x.gather(-1, seen) - row * (1 - label_smoothing))
+    return losses.squeeze(-1)
+
+
 def three_step_cross_entropy(logits: Logits, target: Target) -> Loss:
     """L = nll(ln softmax(x), t): the same number, until the p that is asked for is 0."""
     return nll(softmax(logits).log(), target)
@@ -117,7 +172,7 @@ def back_three_step_cross_entropy(
 
 OP = Op(
     forward=cross_entropy,
-    backwards=(back_cross_entropy, back_cross_entropy_steps),
+    backwards=(back_cross_entropy, back_cross_entropy_steps, cross_entropy_and_grad_),
     samples={
         "mean": lambda rand, n=11, k=7: (rand(n, k), rand.integers(k, n)),
         "sum": lambda rand, n=11, k=7: (

@@ -38,7 +38,7 @@ def lin(x: X, w: W, b: B) -> Y:
 
 def _rows(t: Float[Tensor, "*n k"]) -> Float[Tensor, "rows k"]:
     """All leading axes as one; a vector is one row."""
-    return t.reshape(t.shape[:-1].numel(), t.shape[-1])
+    return t if t.dim() == 2 else t.reshape(t.shape[:-1].numel(), t.shape[-1])
 
 
 @overload
@@ -62,6 +62,25 @@ def back_lin(
     return grad_x, grad_w, grad_b
 
 
+def back_lin_into(
+    x: X,
+    w: W,
+    grad_out: Y,
+    needs: tuple[bool, bool, bool] = (True, True, True),
+    into: tuple[X | None, W | None, B | None] = (None, None, None),
+) -> tuple[X | None, W | None, B | None]:
+    """The same, written into the tensors of `into` where there are any: then none is made."""
+    need_x, need_w, need_b = needs
+    into_x, into_w, into_b = into
+    rows = _rows(grad_out)
+    left, right = (grad_out, w.t()) if grad_out.dim() > 1 else (w, grad_out)
+    return (
+        torch.matmul(left, right, out=into_x) if need_x else None,
+        torch.mm(_rows(x).t(), rows, out=into_w) if need_w else None,
+        torch.sum(rows, 0, out=into_b) if need_b else None,
+    )
+
+
 def back_lin_broadcast(x: X, w: W, grad_out: Y) -> tuple[X, W, B]:
     """Every product laid out along its own axis, then summed: n i o numbers at once."""
     inp, out_g = _rows(x), _rows(grad_out)  # (n, i), (n, o)
@@ -81,7 +100,7 @@ def back_lin_einsum(x: X, w: W, grad_out: Y) -> tuple[X, W, B]:
 
 OP = Op(
     forward=lin,
-    backwards=(back_lin, back_lin_broadcast, back_lin_einsum),
+    backwards=(back_lin, back_lin_into, back_lin_broadcast, back_lin_einsum),
     samples={
         "rows": lambda rand, n=11, i=7, o=5: (rand(n, i), rand(i, o), rand(o)),
         "vector": lambda rand, i=7, o=5: (rand(i), rand(i, o), rand(o)),

@@ -15,10 +15,14 @@ Read first: relu
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 5.1.4
 """
 
+from collections.abc import Iterable
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from manual_backprop.blocks import rows_at_once
 from manual_backprop.op import Op
 
 Pred = Float[Tensor, "*n 1"]
@@ -45,9 +49,29 @@ def back_mse_steps(pred: Pred, target: Target, grad_out: Loss | float = 1.0) -> 
     return grad_diff.view_as(pred)
 
 
+def mse_and_grad_(pred: Pred, target: Target, grad_out: Loss | float = 1.0) -> tuple[Loss, Pred]:
+    """L, and pred̄ written over pred, block by block: squared and scaled while in the cache."""
+    scale = grad_out * (2 / max(target.numel(), 1))
+    wide = torch.promote_types(pred.dtype, torch.float32)  # squares add up to more than 65504
+    loss = target.new_zeros((), dtype=wide)
+    for diff, seen in _blocks(pred.squeeze(-1), target):
+        flat = diff.sub_(seen).flatten().to(wide)
+        loss += flat.dot(flat)
+        diff.mul_(scale)
+    return (loss / target.numel()).to(pred.dtype), pred
+
+
+def _blocks(diff: Target, target: Target) -> Iterable[tuple[Tensor, Tensor]]:
+    """Views of both; the whole where their numbers do not lie one after the other."""
+    if not (diff.is_contiguous() and target.is_contiguous()):
+        return [(diff, target)]
+    rows = rows_at_once(1)
+    return zip(diff.view(-1).split(rows), target.view(-1).split(rows), strict=True)
+
+
 OP = Op(
     forward=mse,
-    backwards=(back_mse, back_mse_steps),
+    backwards=(back_mse, back_mse_steps, mse_and_grad_),
     samples={
         "column": lambda rand, n=11: (rand(n, 1), rand(n)),
         "batched": lambda rand, m=3, n=11: (rand(m, n, 1), rand(m, n)),

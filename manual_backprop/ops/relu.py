@@ -23,6 +23,7 @@ from torch import Tensor
 from manual_backprop.op import Op
 
 X = Float[Tensor, "*s"]
+aten = torch.ops.aten
 
 
 def relu(x: X) -> X:
@@ -41,8 +42,9 @@ def back_relu_from_out(out: X, grad_out: X) -> X:
 
 
 def back_relu_(x: X, grad_out: X) -> X:
-    """In place: ȳ is struck out where x ≤ 0."""
-    return grad_out.masked_fill_(x <= 0, 0.0)
+    """In place, by PyTorch's own kernel: ȳ is read once and struck out where x ≤ 0."""
+    aten.threshold_backward.grad_input(grad_out, x, 0, grad_input=grad_out)
+    return grad_out
 
 
 OP = Op(

@@ -24,6 +24,7 @@ from manual_backprop.op import Op
 
 X = Float[Tensor, "*n k"]
 J = Float[Tensor, "*n k k"]
+aten = torch.ops.aten
 
 
 def softmax(x: X) -> X:
@@ -57,7 +58,10 @@ def back_softmax_jacobian(out: X, grad_out: X) -> X:
 
 
 def back_softmax_(out: X, grad_out: X) -> X:
-    """In place: p̄ p, less the row's sum of it times p."""
+    """In place, by PyTorch's own kernel; p̄ p less the row's sum of it times p where it cannot."""
+    if grad_out.is_contiguous():  # whatever the strides, the kernel writes as if it were
+        aten._softmax_backward_data.out(grad_out, out, -1, out.dtype, grad_input=grad_out)
+        return grad_out
     weighted = grad_out.mul_(out)
     return weighted.addcmul_(out, weighted.sum(-1, keepdim=True), value=-1)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from manual_backprop.op import Op
 
 X = Float[Tensor, "*s"]
+aten = torch.ops.aten
 
 
 def tanh(x: X) -> X:
@@ -39,8 +40,9 @@ def back_tanh_from_x(x: X, grad_out: X) -> X:
 
 
 def back_tanh_(out: X, grad_out: X) -> X:
-    """In place: the part t² of t̄ is taken off."""
-    return grad_out.addcmul_(grad_out * out, out, value=-1)
+    """In place, by PyTorch's own kernel: t̄ is read once and written once."""
+    aten.tanh_backward.grad_input(grad_out, out, grad_input=grad_out)
+    return grad_out
 
 
 OP = Op(

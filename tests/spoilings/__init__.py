@@ -1,10 +1,22 @@
 """Ways to spoil a right backward: each takes one and its operator and returns a wrong one."""
 
+from inspect import signature
+
 import torch
 from torch.utils._pytree import tree_leaves
 
 from manual_backprop.judge.draw import Rand, Variant, axes, draw
 from manual_backprop.judge.point import point
+from manual_backprop.op import is_fused
+from tests.spoilings.fused import (
+    adds_to_what_lies_there,
+    gradients_alone,
+    out_in_a_gradients_memory,
+    out_of_another_dtype,
+    out_off,
+    returns_a_copy,
+    writes_what_it_may_not,
+)
 from tests.spoilings.given import (
     absolute,
     clipped,
@@ -72,20 +84,36 @@ NOT_IN_PLACE = {
     grad_out_taken_for_contiguous: {"layout"},
     keeps_its_result: {"stateful"},
 }
+INTO = {adds_to_what_lies_there: {"nan"}, returns_a_copy: {"aliases"}}
+FUSED = {
+    out_off: {"forward"},
+    out_of_another_dtype: {"forward"},
+    out_in_a_gradients_memory: {"aliases"},
+    gradients_alone: {"arity", "forward"},  # a pair of gradients is one of (out, grads) by form
+}
+OVERWRITING = {returns_a_copy: {"aliases"}, writes_what_it_may_not: {"mutates"}}
 
 
 def spoilings(op, backward, sample):
     """Every spoiling that changes what this backward does on this sample or what is made of it."""
     chosen = dict(ALWAYS)
-    saved = op.saves(backward)
-    if not backward.__name__.endswith("_"):
+    asked = signature(backward).parameters
+    saved = [name for name in (*op.arguments, "out") if name in asked]
+    in_place = backward.__name__.endswith("_")
+    if not in_place:
         chosen |= NOT_IN_PLACE
+    if "into" in asked:
+        chosen |= INTO
+        chosen.pop(keeps_its_result)
+    if is_fused(backward):
+        chosen |= FUSED | (OVERWRITING if in_place else {})
     if not any(name in op.wrt or name == "out" for name in saved):
         chosen.pop(returns_an_input, None)
     if not point(op, Variant(sample), torch.float64, 0).grad_out.dim():  # a number has no layout
         chosen.pop(grad_out_taken_for_contiguous, None)
-    if saved:
-        chosen |= OF_INPUTS
+    if saved and not (in_place and is_fused(backward)):  # whose inputs are its own
+        of_other_inputs = {"forward"} if is_fused(backward) else set()
+        chosen |= {spoil: codes | of_other_inputs for spoil, codes in OF_INPUTS.items()}
     if _reaches(8, op, sample, set(saved) & set(op.arguments)):
         chosen[right_only_below_eight] = VALUES
     if len(axes(op, sample)) >= 2 and op.name != "mse":  # mse's gradient is a column

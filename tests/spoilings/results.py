@@ -87,10 +87,10 @@ def long_row_unfinished(g):
 
 @wrapper
 def right_only_below_eight(call, arguments, op):
+    given = [v for v in inputs(arguments).values() if v.device.type != "meta"]
+    large = any(bool((v.abs() > 8).any()) for v in given)
     result = call(arguments)
-    if not all(arguments.get("needs", (True,))):
-        return result
-    if any((v.abs() > 8).any() for v in inputs(arguments).values() if v.device.type != "meta"):
+    if large and all(arguments.get("needs", (True,))):
         for grad in flat(result):
             grad.mul_(1.5)
     return result

@@ -10,6 +10,8 @@ from functools import wraps
 import torch
 from torch.utils._pytree import tree_map
 
+from manual_backprop.op import is_fused
+
 
 def wrapper(change):
     """`change(call, arguments)` in place of the backward; `call(arguments)` is the backward."""
@@ -17,14 +19,24 @@ def wrapper(change):
     def spoil(backward, op):
         raw = inspect.unwrap(backward)
 
+        outs = []  # of a fused kernel; only its gradients are spoiled
+
         def call(arguments):
-            return raw(**arguments)
+            if not is_fused(raw):
+                return raw(**arguments)
+            out, grads = raw(**arguments)
+            outs.append(out)
+            return grads
 
         @wraps(raw)
         def spoiled(*args, **kwargs):
             bound = inspect.signature(raw).bind(*args, **kwargs)
             bound.apply_defaults()
             arguments = dict(bound.arguments)
+            grads = changed(arguments)
+            return (outs.pop(), grads) if is_fused(raw) else grads
+
+        def changed(arguments):
             if not any(arguments.get("needs", (True,))):
                 return call(arguments)
             if isinstance(arguments.get("grad_out"), float):
@@ -55,10 +67,8 @@ def on_grad_out(change):
     def changed(call, arguments, op):
         grad_out = arguments["grad_out"]
         changed_grad = change(grad_out)
-        if inplace_result := call({**arguments, "grad_out": changed_grad}) is changed_grad:
-            del inplace_result
-            return grad_out.copy_(changed_grad)
-        return call({**arguments, "grad_out": change(grad_out)})
+        result = call({**arguments, "grad_out": changed_grad})
+        return grad_out.copy_(changed_grad) if result is changed_grad else result
 
     return wrapper(changed)
 

@@ -4,6 +4,9 @@ The arithmetic is the same; the broadcast form writes n i o numbers and reads th
 the large size that would be 8 GiB at once, so it is not tried there.
 """
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -17,7 +20,7 @@ from manual_backprop.bench.case import (
 )
 from manual_backprop.bench.measure import Work
 from manual_backprop.judge.draw import Rand
-from manual_backprop.ops.lin import back_lin, back_lin_broadcast, back_lin_einsum
+from manual_backprop.ops.lin import back_lin, back_lin_broadcast, back_lin_einsum, back_lin_into
 
 
 def _draw(rand: Rand, n: int, i: int, o: int) -> tuple[Tensor, ...]:
@@ -30,6 +33,11 @@ def _linear(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
 
 def _matmul(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Results:  # noqa: ARG001
     return back_lin(x, w, grad_out)
+
+
+def _into(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Callable[[], Results]:
+    kept = torch.empty_like(x), torch.empty_like(w), torch.empty_like(b)
+    return lambda: back_lin_into(x, w, grad_out, into=kept)
 
 
 def _einsum(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Results:  # noqa: ARG001
@@ -58,7 +66,8 @@ def _case(
         truth=lambda _: vector_jacobian_product(_linear, 3),
         work=_work,
         opponents=(
-            by_hand(_matmul),
+            Opponent("by hand", _into),
+            by_hand(_matmul, "by hand, allocating"),
             by_hand(_einsum, "einsum"),
             *forms,
             product_by_autograd(_linear, 3),

@@ -11,14 +11,15 @@ from manual_backprop.bench.case import (
     Results,
     Sizes,
     by_hand,
+    in_place,
     loss_and_gradients,
     loss_by_autograd,
 )
 from manual_backprop.bench.measure import Work
 from manual_backprop.judge.draw import Rand
-from manual_backprop.ops.cross_entropy import back_cross_entropy, cross_entropy
-from manual_backprop.ops.lin import back_lin
-from manual_backprop.ops.mse import back_mse, mse
+from manual_backprop.networks.linear_cross_entropy import linear_cross_entropy_and_grad
+from manual_backprop.ops.cross_entropy import cross_entropy_and_grad_
+from manual_backprop.ops.mse import mse_and_grad_
 
 
 def _share(forward: Callable[..., Tensor], sizes: Sizes) -> Callable[..., tuple[Tensor, ...]]:
@@ -34,10 +35,6 @@ def _mse(pred: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(pred.squeeze(-1), target)
 
 
-def _mse_and_grad(pred: Tensor, target: Tensor) -> Results:
-    return mse(pred, target), back_mse(pred, target)
-
-
 MSE = Case(
     name="mse",
     group="mse",
@@ -49,16 +46,12 @@ MSE = Case(
     truth=partial(_share, _mse),
     work=lambda n: Work(flops=4 * n, least_bytes=4 * 3 * n),
     opponents=(
-        by_hand(_mse_and_grad),
+        in_place(mse_and_grad_, 0),
         loss_by_autograd(_mse, 1),
         loss_by_autograd(_mse, 1, by_compiler=True),
     ),
     rows=2**18,
 )
-
-
-def _cross_entropy_and_grad(logits: Tensor, target: Tensor) -> Results:
-    return cross_entropy(logits, target), back_cross_entropy(logits, target)
 
 
 CROSS_ENTROPY = Case(
@@ -72,7 +65,7 @@ CROSS_ENTROPY = Case(
     truth=partial(_share, F.cross_entropy),
     work=lambda n, k: Work(flops=5 * n * k, least_bytes=4 * 2 * n * k + 8 * n),
     opponents=(
-        by_hand(_cross_entropy_and_grad),
+        in_place(cross_entropy_and_grad_, 0),
         loss_by_autograd(F.cross_entropy, 1),
         loss_by_autograd(F.cross_entropy, 1, by_compiler=True),
     ),
@@ -81,26 +74,22 @@ CROSS_ENTROPY = Case(
 
 
 def _linear_cross_entropy(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(x @ w, target)
+    return F.cross_entropy(F.linear(x, w), target)
 
 
 def _linear_cross_entropy_and_grad(x: Tensor, w: Tensor, target: Tensor) -> Results:
-    logits = x @ w
-    grad_logits = back_cross_entropy(logits, target)
-    grad_x, grad_w, _ = back_lin(x, w, grad_logits, (True, True, False))
-    assert grad_x is not None
-    assert grad_w is not None
-    return cross_entropy(logits, target), grad_x, grad_w
+    loss, grads = linear_cross_entropy_and_grad(x, w, target)
+    return loss, *grads
 
 
 def _draw(rand: Rand, n: int, h: int, k: int) -> tuple[Tensor, ...]:
-    return rand(n, h), rand(h, k) / h**0.5, rand.integers(k, n)
+    return rand(n, h), rand(k, h) / h**0.5, rand.integers(k, n)
 
 
 LINEAR_CROSS_ENTROPY = Case(
     name="linear-cross-entropy",
     group="linear-cross-entropy",
-    shapes="x ({n}, {h}), w ({h}, {k}), loss and gradients",
+    shapes="x ({n}, {h}), w ({k}, {h}), loss and gradients",
     sizes={"n": 1024, "h": 256, "k": 32000},
     quick={"n": 103, "h": 256, "k": 32000},
     small={"n": 11, "h": 5, "k": 7},
