@@ -42,6 +42,7 @@ def test_the_command_writes_a_table_and_json_by_the_schema(invoke, tmp_path):
     assert case["outcome"] in done.stdout
     assert [o["opponent"] for o in case["opponents"]] == [
         "by hand",
+        "by hand, allocating",
         "einsum",
         "broadcast",
         "autograd",

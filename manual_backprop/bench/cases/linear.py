@@ -37,7 +37,12 @@ def _matmul(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Results:  # no
 
 def _into(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Callable[[], Results]:
     kept = torch.empty_like(x), torch.empty_like(w), torch.empty_like(b)
-    return lambda: back_lin_into(x, w, grad_out, into=kept)
+
+    def call() -> Results:
+        back_lin_into(x, w, grad_out, into=kept)
+        return kept
+
+    return call
 
 
 def _einsum(x: Tensor, w: Tensor, b: Tensor, grad_out: Tensor) -> Results:  # noqa: ARG001
