@@ -91,7 +91,7 @@ def train() -> None:
     default=DEFAULT.gradient,
     show_default=True,
     type=click.Choice(CHOICES["gradient"]),
-    help="Written by hand, or torch.autograd's; all else is the same.",
+    help="By hand in kept memory, composed of the operators' backwards, or torch.autograd's.",
 )
 @click.option(
     "--article",
