@@ -95,7 +95,7 @@ def transposes(x, grad_out):
         (raises_on_zeros, "raises", "ValueError: nothing to do"),
         (views_grad_out, "layout", "raised RuntimeError"),
         (returns_nan, "nan", "is nan"),
-        (back_square_, "aliases", "underscore"),
+        (back_square_, "aliases", "ends in _"),
         (ignores_grad_out, "ignores-grad-out", "does not change"),
         (transposes, "transposed", "(7, 11)"),
     ],

@@ -142,7 +142,7 @@ def test_training_takes_lr_times_the_gradient_off_every_weight(row, seed):
     (x,) = drawn(seed, (3, 784))
     target = torch.tensor([0, 9, 4])
     for lr in (0.25, 0.5):
-        trainer = Trainer(replace(SMALL, lr=lr, seed=seed))
+        trainer = Trainer(replace(SMALL, lr=lr, seed=seed, gradient="composed"))
         before = [weight.clone() for weight in trainer.weights]
         trainer.step(x, target)
         for weight, old in zip(trainer.weights, before, strict=True):

@@ -123,7 +123,8 @@ def test_a_second_backward_without_zeroing_adds_to_the_first(row):
 def test_each_step_of_training_has_the_gradient_of_its_own_batch(row, seed):
     x, other = drawn(seed, (3, 784), (3, 784))
     target = torch.tensor([0, 9, 4])
-    trainer = Trainer(Options(dtype="float64", hidden=(7, 5), seed=seed))
+    options = Options(dtype="float64", hidden=(7, 5), seed=seed, gradient="composed")
+    trainer = Trainer(options)
     trainer.step(other, target)
     at = [weight.clone() for weight in trainer.weights]
     trainer.step(x, target)
