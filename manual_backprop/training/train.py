@@ -128,8 +128,9 @@ class Trainer:
             self.optimizer = torch.optim.Adam(self.weights, options.lr, eps=eps, fused=fused)
         else:
             momentum = 0.9 if options.optimizer == "momentum" else 0.0
+            in_16_bits = options.dtype in ("float16", "bfloat16")  # PyTorch 2.11 learns nothing so
             self.optimizer = torch.optim.SGD(
-                self.weights, options.lr, momentum=momentum, fused=fused
+                self.weights, options.lr, momentum=momentum, fused=None if in_16_bits else fused
             )
         self._in_place: Step | None = None
 
