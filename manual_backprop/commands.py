@@ -1,7 +1,10 @@
 """What all commands of `manual-backprop` have in common; importing it does not import torch."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,20 @@ def check_device(name: str) -> None:
         verify.check_device(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--device") from error
+
+
+@contextmanager
+def stopped(said: Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C ends in a sentence that begins with "stopped", and exit status 1."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise click.ClickException(f"stopped{said()}") from error
+
+
+def read_schema(package: str, file: str) -> dict[str, Any]:
+    """The JSON Schema that lies in a package of this one."""
+    return json.loads(files(package).joinpath(file).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
 def json_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from manual_backprop.judge.verify import verify
 from manual_backprop.op import BadOp, Op
+from tests.functions import Square
 from tests.squares import back_square, op
 
 
@@ -179,17 +180,6 @@ def test_a_sample_of_several_devices_is_refused():
     )
     with pytest.raises(BadOp, match="w lies on meta"):
         verify(two)
-
-
-class Square(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x * x
-
-    @staticmethod
-    def backward(ctx, grad_out):
-        return 2 * ctx.saved_tensors[0] * grad_out
 
 
 def back_by_place(x, grad_out, /):

@@ -1,14 +1,13 @@
 """Records as JSON, in the form that `bench.schema.json` beside this file describes."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 from manual_backprop.bench.machine import Machine
 from manual_backprop.bench.run import Entry, Record
+from manual_backprop.commands import read_schema
 from manual_backprop.report.environment import environment
 
 SCHEMA = "manual-backprop/bench"
@@ -17,8 +16,7 @@ VERSION = 1  # raised when a field goes away or changes its meaning; new fields 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the report."""
-    text = files("manual_backprop.bench").joinpath("bench.schema.json").read_text("utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    return read_schema("manual_backprop.bench", "bench.schema.json")
 
 
 def report(

@@ -152,11 +152,7 @@ def loss_by_autograd(
         leaves = [t.detach().requires_grad_() for t in inputs[:count]]
         loss_of = compiled(forward) if by_compiler else forward
 
-        def call() -> Results:
-            loss = loss_of(*leaves, *inputs[count:])
-            return (loss.detach(), *torch.autograd.grad(loss, leaves))
-
-        return call
+        return lambda: _with_gradients(loss_of(*leaves, *inputs[count:]), leaves)
 
     return Opponent("torch.compile" if by_compiler else "autograd", prepare, by_compiler)
 
@@ -173,10 +169,13 @@ def loss_and_gradients(
 
     def function(*inputs: Tensor) -> tuple[Tensor, ...]:
         leaves = [t.requires_grad_() for t in inputs[:count]]
-        loss = forward(*leaves, *inputs[count:])
-        return (loss.detach(), *torch.autograd.grad(loss, leaves))
+        return _with_gradients(forward(*leaves, *inputs[count:]), leaves)
 
     return function
+
+
+def _with_gradients(loss: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (loss.detach(), *torch.autograd.grad(loss, leaves))
 
 
 def vector_jacobian_product(

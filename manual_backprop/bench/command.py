@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manual_backprop.commands import check_device, check_folder, json_option, write_json
+from manual_backprop.commands import check_device, check_folder, json_option, stopped, write_json
 
 if TYPE_CHECKING:
     from manual_backprop.bench.case import Case
@@ -55,59 +55,44 @@ def bench(
     command.
     """
     check_folder(json_file)
-    try:
-        _bench(names, device, threads, json_file, quick=quick, list_=list_)
-    except KeyboardInterrupt as error:
-        raise click.ClickException("stopped before anything was timed") from error
+    with stopped(lambda: " before anything was timed"):
+        # else PyTorch's profiler tells of each time that it counts bytes
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+        import torch
 
+        from manual_backprop.bench import as_json
+        from manual_backprop.bench.machine import measured
+        from manual_backprop.bench.show import show, show_list
+        from manual_backprop.report.console import Report
 
-def _bench(
-    names: tuple[str, ...],
-    device: str,
-    threads: int | None,
-    json_file: Path | None,
-    *,
-    quick: bool,
-    list_: bool,
-) -> None:
-    os.environ.setdefault(
-        "KINETO_LOG_LEVEL", "99"
-    )  # else it tells of each time that it counts bytes
-    import torch
-
-    from manual_backprop.bench import as_json
-    from manual_backprop.bench.machine import measured
-    from manual_backprop.bench.show import show, show_list
-    from manual_backprop.report.console import Report
-
-    cases = _chosen(names)
-    if list_:
-        show_list(Report(highlight=False), cases)
-        return
-    check_device(device)
-    if torch.device(device).type not in ("cpu", "cuda"):
-        raise click.BadParameter(
-            f"it is not known how to wait for {device}; give cpu or cuda", param_hint="--device"
-        )
-    if threads is not None:
-        torch.set_num_threads(threads)
-    size = QUICK_PRODUCT if quick else PRODUCT
-    machine = measured(device, size)
-    records: list[Record] = []
-    console = Report(stderr=str(json_file) == "-", highlight=False)
-    try:
-        _timed(cases, machine, device, records, quick=quick)
-    except KeyboardInterrupt as error:
-        if records:
-            show(console, records, machine, size)
-        raise click.ClickException(
-            f"stopped in {cases[len(records)].name}; {len(records)} of {len(cases)} cases were "
-            f"timed{', and no JSON is written' if json_file else ''}"
-        ) from error
-    show(console, records, machine, size)
-    if json_file is not None:
-        write_json(json_file, as_json.report(records, machine, device, quick=quick))
-    raise SystemExit(0 if all(record.ok for record in records) else 1)
+        cases = _chosen(names)
+        if list_:
+            show_list(Report(highlight=False), cases)
+            return
+        check_device(device)
+        if torch.device(device).type not in ("cpu", "cuda"):
+            raise click.BadParameter(
+                f"it is not known how to wait for {device}; give cpu or cuda", param_hint="--device"
+            )
+        if threads is not None:
+            torch.set_num_threads(threads)
+        size = QUICK_PRODUCT if quick else PRODUCT
+        machine = measured(device, size)
+        records: list[Record] = []
+        console = Report(stderr=str(json_file) == "-", highlight=False)
+        try:
+            _timed(cases, machine, device, records, quick=quick)
+        except KeyboardInterrupt as error:
+            if records:
+                show(console, records, machine, size)
+            raise click.ClickException(
+                f"stopped in {cases[len(records)].name}; {len(records)} of {len(cases)} cases were "
+                f"timed{', and no JSON is written' if json_file else ''}"
+            ) from error
+        show(console, records, machine, size)
+        if json_file is not None:
+            write_json(json_file, as_json.report(records, machine, device, quick=quick))
+        raise SystemExit(0 if all(record.ok for record in records) else 1)
 
 
 def _chosen(names: tuple[str, ...]) -> "list[Case]":

@@ -20,7 +20,7 @@ import torch
 from manual_backprop.check.judged import fields, header, judged
 from manual_backprop.check.load import Refused, place
 from manual_backprop.check.target import Target, targets
-from manual_backprop.judge.verdict import Finding, error_at, first_line
+from manual_backprop.judge.verdict import Finding, error_at, raised
 from manual_backprop.op import BadOp
 
 
@@ -146,7 +146,7 @@ def process(requests: list[dict[str, Any]], folder: Path, timeout: float) -> Non
                 answers.append(main(request, tell))
             except Exception as error:
                 traceback.print_exc()
-                said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
+                said = raised(error)
                 answers.append({"refused": f"the judge itself failed with {said}; report it, and "
                                 "the file with it"})  # fmt: skip
         tell({})

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
-from importlib.resources import files
 from math import isnan
 from pathlib import Path
 from threading import Timer
@@ -18,7 +17,7 @@ from typing import Any
 import click
 
 from manual_backprop.check.process import judge
-from manual_backprop.commands import Mistake
+from manual_backprop.commands import Mistake, read_schema
 
 SCHEMA = "manual-backprop/check"
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
@@ -239,8 +238,7 @@ def record(answer: dict[str, Any], file: Path | str) -> dict[str, Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `--json` prints."""
-    text = files("manual_backprop.check").joinpath("check.schema.json").read_text("utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    return read_schema("manual_backprop.check", "check.schema.json")
 
 
 def status(answer: dict[str, Any]) -> int:

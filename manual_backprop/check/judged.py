@@ -128,22 +128,10 @@ def judged(
 
 def _test(target: Target, op: Op, findings: Sequence[Finding]) -> str:
     """The first finding on the smallest numbers that show it; empty where none do."""
-    backward, forward = target.backward, target.op.forward
-    names = [backward.__name__]
-    if forward.__module__ == backward.__module__:
-        names.append(forward.__name__)
     for finding in findings:
-        if small := shrink(op, backward, finding):
-            return small.as_test(_import(backward.__module__, names))
+        if small := shrink(op, target.backward, finding):
+            return small.as_test()
     return ""
-
-
-def _import(module: str, names: Sequence[str]) -> str:
-    """How a test gets at the functions of a file, which may be called 01_lin."""
-    if module.isidentifier():
-        return f"from {module} import {', '.join(names)}"
-    lines = [f'{name} = import_module("{module}").{name}' for name in names]
-    return "\n".join(["from importlib import import_module", "", *lines])
 
 
 def fields(finding: Finding, known: Sequence[str] = ()) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from manual_backprop.judge.verdict import WIDEST, cut, first_line
+from manual_backprop.judge.verdict import WIDEST, cut, first_line, raised
 from manual_backprop.op import BadOp
 
 
@@ -89,7 +89,7 @@ def _unreadable(error: SyntaxError, file: Path) -> str:
 
 
 def _why(error: BaseException, file: Path) -> str:
-    said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
+    said = raised(error)
     if isinstance(error, EOFError):
         return "asks for input() while it is imported, and nobody is there to answer; leave it out"
     if isinstance(error, ImportError) and "relative import" in str(error):

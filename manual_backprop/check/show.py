@@ -2,18 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 from rich.console import Console
-from rich.syntax import Syntax
-from rich.text import Text
 
+from manual_backprop.check.page import Page, shape_text
 from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.report.console import Report
 
-LABEL = 10  # columns of the words at the left
-WIDEST = 100  # columns; longer lines are hard to read
 NOTES = {
     "witnesses": "the forward is taken for right; with oracle = PyTorch's own function of the same "
     "arguments in the file, it is checked too",
@@ -73,7 +69,7 @@ def show(
 
 
 def _function(
-    page: "Page", record: dict[str, Any], file: Path, hints: int, *, solution: bool
+    page: Page, record: dict[str, Any], file: Path, hints: int, *, solution: bool
 ) -> None:
     where = f"{file}:{record['line']}" if record["line"] else str(file)
     page.title(record["function"], f" in {where}")
@@ -116,7 +112,7 @@ def _function(
         page.say("solution", "dim", "there is none: this is an operator of your own")
 
 
-def _test(page: "Page", record: dict[str, Any], file: Path) -> None:
+def _test(page: Page, record: dict[str, Any], file: Path) -> None:
     """On a page of its own, so that it can be copied as it stands."""
     if not record["test"]:
         page.say("test", "dim", "there is none: no few and plain numbers show what is wrong"
@@ -129,7 +125,7 @@ def _test(page: "Page", record: dict[str, Any], file: Path) -> None:
     page.code(record["test"])
 
 
-def _finding(page: "Page", record: dict[str, Any], hints: int) -> None:
+def _finding(page: Page, record: dict[str, Any], hints: int) -> None:
     """The most telling finding at length, the others in a line each."""
     finding, *others = record["findings"]
     if finding["code"] == "unwritten":
@@ -228,72 +224,5 @@ def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:
 
 def sizes(sample: dict[str, Any]) -> str:
     """As in "x (11, 7), w (7, 5), reduction = sum"."""
-    shapes = [f"{name} {_shape(shape)}" for name, shape in sample["shapes"].items()]
+    shapes = [f"{name} {shape_text(shape)}" for name, shape in sample["shapes"].items()]
     return ", ".join(shapes + [f"{name} = {value}" for name, value in sample["options"].items()])
-
-
-def _shape(shape: list[Any]) -> str:
-    if shape and isinstance(shape[0], list):
-        return " ".join(map(_shape, shape))
-    return f"({', '.join(map(str, shape))})"
-
-
-class Page:
-    """Lines broken between words, as wide as the terminal and 80 columns in a pipe."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.width = min(console.width, WIDEST) if console.is_terminal else 80
-
-    def line(self, text: str = "", style: str = "") -> None:
-        """A line as it is, however long."""
-        self.console.print(Text(text, style), soft_wrap=True)
-
-    def title(self, name: str, rest: str) -> None:
-        """A name in bold, and what follows it."""
-        self.console.print(Text(name, "bold").append(rest, "not bold"), soft_wrap=True)
-
-    def say(self, label: str, style: str, text: str, width: int = LABEL) -> None:
-        """A word at the left and a text beside it, `width` columns in; nothing without a text."""
-        for number, line in enumerate(
-            wrap(text, self.width - width, break_long_words=False, break_on_hyphens=False)
-        ):
-            begin = Text(f"{'' if number else label:<{width}}", style)
-            self.console.print(begin.append(line, "not bold default"), soft_wrap=True)
-
-    def table(self, reports: list[dict[str, Any]]) -> None:
-        """A row per gradient or step: right, or how wrong."""
-        wide = max(len(report["name"]) for report in reports)
-        for report in reports:
-            right = report["right"]
-            row = Text(f"  {report['name']:<{wide}}  ")
-            row.append("right" if right else "wrong", "green" if right else "red")
-            if not right:
-                row.append(f"  {_extent(report)}".rstrip())
-            self.console.print(row, soft_wrap=True)
-            entries = [report[which] for which in ("first", "worst") if which in report]
-            for entry in entries if entries[:1] != entries[1:] else entries[:1]:
-                at = str(entry["index"]) if entry["index"] else "it"
-                got, expected = (_number(entry[key]) for key in ("got", "expected"))
-                self.line(f"  {'':<{wide}}         {at} is {got}, should be {expected}")
-
-    def code(self, source: str) -> None:
-        """Python, in colour."""
-        syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
-        for line in syntax.highlight(source).split("\n"):
-            line.rstrip()
-            self.console.print(line, soft_wrap=True)
-
-
-def _extent(report: dict[str, Any]) -> str:
-    if "said" in report:
-        return str(report["said"])
-    shape = f"shape {_shape(report['shape'])}"
-    if report["entries"] == 1:
-        return shape if report["shape"] else ""
-    some = "all" if report["wrong"] == report["entries"] else f"{report['wrong']} of"
-    return f"{some} {report['entries']} entries, {shape}"
-
-
-def _number(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.9g}"

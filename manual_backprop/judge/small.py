@@ -1,6 +1,6 @@
 """A gradient that is wrong on few and plain numbers, and the test that says so."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from math import isfinite
@@ -59,19 +59,13 @@ class Small:
     def _which(self) -> int:
         return self.point.labels.index(self.gradient)
 
-    def as_test(self, import_line: str = "") -> str:
-        """A test that fails as long as the gradient is wrong.
-
-        Args:
-            import_line: where the backward is from, and the forward where it is none of this
-                package's; by default the modules that define them.
-        """
+    def as_test(self) -> str:
+        """A test that fails as long as the gradient is wrong."""
         op, name = self.point.op, name_of(self.backward)
         house = op.forward.__module__.startswith("manual_backprop.")
-        if not import_line:
-            import_line = f"from {self.backward.__module__} import {name}"
-            if not house:
-                import_line += f"\nfrom {op.forward.__module__} import {op.name}"
+        theirs = {self.backward.__module__: [name]}
+        if not house:
+            theirs.setdefault(op.forward.__module__, []).append(op.name)
         ours = sorted([*([op.name] if house else []), "rounding_budget"])
         leaves = {_leaf(n): t for n, t in flat_named({**self.inputs, "grad_out": self.grad_out})}
         label = _leaf(self.gradient)
@@ -100,7 +94,7 @@ class Small:
         lines = [
             "import torch",
             f"from manual_backprop import {', '.join(ours)}",
-            import_line,
+            *(_import(module, names) for module, names in theirs.items()),
             "",
             "",
             f"def test_{label}_of_{name}():",
@@ -142,6 +136,14 @@ class Small:
     @property
     def _in_place(self) -> bool:
         return name_of(self.backward).endswith("_")
+
+
+def _import(module: str, names: Sequence[str]) -> str:
+    """How a test gets at the functions of a module, whose file may be called 01_lin."""
+    if all(part.isidentifier() for part in module.split(".")):
+        return f"from {module} import {', '.join(names)}"
+    lines = [f'{name} = import_module("{module}").{name}' for name in names]
+    return "\n".join(["from importlib import import_module", "", *lines])
 
 
 def name_of(function: Any) -> str:

@@ -188,6 +188,11 @@ def first_line(error: BaseException) -> str:
     return cut((said.strip().splitlines() or [""])[0], WIDEST)
 
 
+def raised(error: BaseException) -> str:
+    """The exception's type and what it says, as in "NameError: name 'gard_out' is not defined"."""
+    return ": ".join(filter(None, (type(error).__name__, first_line(error))))
+
+
 def cut(line: str, width: int) -> str:
     """The line, or so many of its first characters and dots."""
     return line if len(line) <= width else f"{line[:width]} ..."
@@ -198,7 +203,7 @@ def error_at(error: BaseException, function: Callable[..., Any]) -> str:
 
     As in "NameError: name 'gard_out' is not defined, at my_ops.py:12".
     """
-    said = ": ".join(filter(None, (type(error).__name__, first_line(error))))
+    said = raised(error)
     code = getattr(unwrap(function), "__code__", None)
     lines = [
         line

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from manual_backprop.check.show import Page
+from manual_backprop.check.page import Page
 from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.examples import EXAMPLES, WITHOUT
 

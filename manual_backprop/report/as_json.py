@@ -5,11 +5,11 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from manual_backprop.commands import read_schema
 from manual_backprop.judge.verdict import Finding, Verdict
 from manual_backprop.report.environment import environment
 
@@ -19,8 +19,7 @@ VERSION = 1  # raised when a field goes away or changes its meaning; new fields 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of the report."""
-    text = files("manual_backprop.report").joinpath("verify.schema.json").read_text("utf-8")
-    return json.loads(text)  # type: ignore[no-any-return]
+    return read_schema("manual_backprop.report", "verify.schema.json")
 
 
 def report(

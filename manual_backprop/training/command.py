@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from manual_backprop.commands import DTYPES, Mistake, check_device
+from manual_backprop.commands import DTYPES, Mistake, check_device, stopped
 from manual_backprop.training.choice import chosen, chosen_again, origin
 from manual_backprop.training.options import (
     CHECKPOINT,
@@ -133,7 +133,7 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
         raise click.UsageError("--resume needs --out, the folder to go on from")
     moment = "it went on" if resume else "the first epoch"
     with _terminated_is_interrupted():
-        with _stopped(lambda: f" before {moment}; nothing was changed"):  # torch takes seconds
+        with stopped(lambda: f" before {moment}; nothing was changed"):  # torch takes seconds
             asked["root"] = _expanded(asked["root"])
             options, data, root = (
                 chosen_again(ctx, asked, out)
@@ -141,16 +141,8 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
                 else (chosen(ctx, asked), asked["data"], asked["root"])
             )
             start = _start(options, data, root, out, resume=resume)
-        with _stopped(lambda: f"; {_kept(out, ': go on from there with --resume')}"):
+        with stopped(lambda: f"; {_kept(out, ': go on from there with --resume')}"):
             _run(start, out, origin(data, root), resume=resume)
-
-
-@contextmanager
-def _stopped(said: Callable[[], str]) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise click.ClickException(f"stopped{said()}") from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from manual_backprop.judge.diagnose.slices import wrong_products
 from manual_backprop.judge.diagnose.tensors import as_they_are
 from manual_backprop.judge.draw import ARTICLE
 from manual_backprop.judge.trial import Backward
-from manual_backprop.judge.verdict import Cause, Finding, first_line
+from manual_backprop.judge.verdict import Cause, Finding, raised
 from manual_backprop.op import Op
 
 LOOKS = (
@@ -130,7 +130,7 @@ class Diagnoses:
             try:
                 causes = self._causes(backward, here)
             except Exception as error:  # a forward of another author; the finding stands
-                failed = f"{type(error).__name__}: {first_line(error)}"
+                failed = raised(error)
                 said = f"{finding.message} (the search for its cause failed with {failed})"
                 return replace(finding, message=said)
             for cause in causes:

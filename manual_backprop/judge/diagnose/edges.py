@@ -201,10 +201,17 @@ def naming(tape: Tape, index: int) -> str:
         moved = naming(tape, step.sources[0])
         return _transposed(moved) if step.name in TURNS else moved
     name = step.name.strip("_")
-    if number := step.line.partition(":")[0]:
-        return f"{name} (line {number})"
-    alike = [i for i, s in enumerate(tape.steps) if s.apply is not None and s.name == step.name]
-    return f"the {name}" if len(alike) == 1 else f"{name} number {alike.index(index) + 1}"
+    if line := step.line.partition(":")[0]:
+        return f"{name} (line {line})"
+    number, count = among(tape, index)
+    return f"the {name}" if count == 1 else f"{name} number {number}"
+
+
+def among(tape: Tape, index: int) -> tuple[int, int]:
+    """Which a step is of those with its name, from 1, and how many there are."""
+    name = tape.steps[index].name
+    alike = [i for i, s in enumerate(tape.steps) if s.apply is not None and s.name == name]
+    return alike.index(index) + 1, len(alike)
 
 
 def _transposed(name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.edges import MASKS, PLAIN, Fault, Place, naming
+from manual_backprop.judge.diagnose.edges import MASKS, PLAIN, Fault, Place, among, naming
 from manual_backprop.judge.diagnose.exchanged import (
     BY_OUT,
     PRODUCTS,
@@ -143,11 +143,9 @@ def passed_on(place: Place) -> Iterator[Fault]:
 
 def _which(place: Place) -> str:
     """The step's name, and which it is of several of that name."""
-    alike = [i for i, s in enumerate(place.tape.steps) if s.name == place.name]
+    number, count = among(place.tape, place.edge.step)
     name = place.name.strip("_")
-    if len(alike) == 1:
-        return name
-    return f"{name} number {alike.index(place.edge.step) + 1} of {len(alike)} in the forward"
+    return name if count == 1 else f"{name} number {number} of {count} in the forward"
 
 
 def _only_added(tape: Tape, step: int) -> bool:

@@ -31,7 +31,7 @@ def of_another_forward(cases: list[Case]) -> list[Reading]:
             if step.apply is None and step.name and index not in tape.wrt:
                 exchanges = _arguments(step, sum(index in s.sources for s in tape.steps))
             elif step.apply is not None and index in tape.adjoints:
-                exchanges = _steps(tape, step)
+                exchanges = _steps(tape, index)
             elif step.name == "_to_copy" and step.value.is_floating_point():
                 said = naming(tape, step.sources[0])  # labels that are whole numbers
                 exchanges = _arguments(replace(step, name=said), 2)
@@ -68,7 +68,8 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
         yield "broadcast-loss", PAIRS, lambda inputs: inputs[0].unsqueeze(1)
 
 
-def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
+def _steps(tape: Tape, index: int) -> Iterator[tuple[str, str, Any]]:
+    step = tape.steps[index]
     called = step.name.strip("_")
     if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
         yield "broadcast-loss", PAIRS, lambda inputs: inputs[0]
@@ -97,7 +98,7 @@ def _steps(tape: Tape, step: Step) -> Iterator[tuple[str, str, Any]]:
                             ("is left out", (0, 2, 2))):  # fmt: skip
             yield "mask", f"the mask of where {what}", partial(_in_order, step, order)
     if called in ("add", "sub") and len(step.sources) == 1:
-        code = "mask" if _feeds_a_mask(tape, step) else "missing-term"
+        code = "mask" if _feeds_a_mask(tape, index) else "missing-term"
         what = f"the constant that {called} has is left out where it is computed again"
         yield code, what, lambda inputs: inputs[0]
     if len(step.sources) == 1 and called in ELEMENTWISE:
@@ -125,12 +126,11 @@ def _in_order(step: Step, order: tuple[int, ...], inputs: list[Tensor]) -> Tenso
     return step.run([inputs[i] for i in order])
 
 
-def _feeds_a_mask(tape: Tape, step: Step) -> bool:
+def _feeds_a_mask(tape: Tape, index: int) -> bool:
     """Whether a mask is what comes next, but for sums."""
-    here = tape.steps.index(step)
-    after = next((s for s in tape.steps[here:] if here in s.sources), None)
-    if after is None or after.name not in PLAIN:
-        return after is not None and after.name in MASKS
+    after = next((i for i, s in enumerate(tape.steps) if index in s.sources), None)
+    if after is None or tape.steps[after].name not in PLAIN:
+        return after is not None and tape.steps[after].name in MASKS
     return _feeds_a_mask(tape, after)
 
 
