@@ -1,7 +1,9 @@
 """What all commands of `manual-backprop` have in common; importing it does not import torch."""
 
 import json
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -40,6 +42,23 @@ def stopped(said: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise click.ClickException(f"stopped{said()}") from error
+
+
+@contextmanager
+def quiet_compilers() -> Iterator[None]:
+    """torch.compile's warnings and remarks, which are nobody's mistake, are not shown."""
+    names = ("torch._dynamo", "torch._inductor", "torch._logging", "torch.utils")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def read_schema(package: str, file: str) -> dict[str, Any]:

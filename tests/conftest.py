@@ -66,3 +66,9 @@ def learner(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Compiling takes seconds for each size; the formulas are the same without."""
+    monkeypatch.setattr("torch.compile", lambda function, **_: function)

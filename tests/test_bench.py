@@ -13,8 +13,9 @@ from manual_backprop.bench.case import Opponent, Run, by_hand, in_place
 from manual_backprop.bench.cases import CASES
 from manual_backprop.bench.measure import Truth
 from manual_backprop.bench.race import Ratio
-from manual_backprop.bench.run import bench, reason
+from manual_backprop.bench.run import bench
 from manual_backprop.bench.show import engineering, show, times
+from manual_backprop.judge.verdict import reason
 from manual_backprop.report.console import Report
 from tests.doubling import ALSO, MACHINE, ONCE, RIGHT, WRONG, case_of
 

@@ -46,7 +46,8 @@ class Graphs(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
-@pytest.mark.parametrize("gradient", ["hand", "composed", "autograd"])
+@pytest.mark.parametrize("gradient", ["hand", "compiled", "composed", "autograd"])
+@pytest.mark.usefixtures("uncompiled")
 def test_no_graph_is_ever_built_by_hand_and_autograds_is_seen(few, optimizer, gradient):
     kept = []
 
@@ -116,6 +117,7 @@ def adam(weight, grad, state, lr):
 
 
 @pytest.mark.parametrize(("update", "relu_logits"), [(sgd, False), (momentum, True), (adam, False)])
+@pytest.mark.usefixtures("uncompiled")
 def test_hand_and_autograd_learn_alike_for_200_steps(few, update, relu_logits):
     options = Options(
         batch_size=10,
@@ -148,7 +150,7 @@ def test_hand_and_autograd_learn_alike_for_200_steps(few, update, relu_logits):
     assert budget.judged.all()
     assert budget.settled
     assert budget.truth[-5:].mean() < budget.truth[:5].mean()
-    for gradient in ("hand", "composed", "autograd"):
+    for gradient in ("hand", "compiled", "composed", "autograd"):
         trainer = Trainer(replace(options, gradient=gradient))
         losses = torch.stack([trainer.step(x, target) for x, target in batches])
         assert len(losses) == 200
@@ -283,7 +285,7 @@ def test_what_cannot_be_fetched_is_exit_2_and_says_which_files_to_bring(monkeypa
 def test_options_that_there_are_not_are_refused():
     for wrong, words in (
         ({"optimizer": "rmsprop"}, "no optimizer 'rmsprop'; there are sgd, momentum, adam"),
-        ({"gradient": "none"}, "no gradient 'none'; there are hand, composed, autograd"),
+        ({"gradient": "none"}, "no gradient 'none'; there are hand, compiled, composed, autograd"),
         ({"dtype": "int64"}, "no dtype 'int64'; there are float64, "),
         ({"epochs": 0}, "epochs is 0; it is at least 1"),
         ({"batch_size": -1}, "batch_size is -1; it is at least 1"),

@@ -1,8 +1,6 @@
 """`manual-backprop bench`: the command line of the benchmark. Torch is imported when it runs."""
 
-import logging
 import os
-import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from manual_backprop.commands import check_device, check_folder, json_option, stopped, write_json
+from manual_backprop.commands import (
+    check_device,
+    check_folder,
+    json_option,
+    quiet_compilers,
+    stopped,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from manual_backprop.bench.case import Case
@@ -125,15 +130,12 @@ def _timed(
     from manual_backprop.report.console import Report
 
     with (
-        warnings.catch_warnings(),
+        quiet_compilers(),
         # a thread that draws would take its time from those who are timed
         progress_bar(
             Report(stderr=True, highlight=False), TimeElapsedColumn(), moving=False
         ) as bar,
     ):
-        warnings.simplefilter("ignore")  # compilers have much to say that is nobody's mistake
-        for name in ("torch._dynamo", "torch._inductor", "torch._logging", "torch.utils"):
-            logging.getLogger(name).setLevel(logging.ERROR)
         if bar.disable:
             what = cases[0].name if len(cases) == 1 else f"{len(cases)} cases"
             click.echo(f"timing {what} ...", err=True)

@@ -10,7 +10,7 @@ from manual_backprop.bench.case import Case, Opponent, Run, Sizes
 from manual_backprop.bench.machine import Machine
 from manual_backprop.bench.measure import Closeness, Truth, peak_extra_bytes
 from manual_backprop.bench.race import QUICK, WHOLE, Pace, Ratio, outcome, race, ratio
-from manual_backprop.judge.verdict import raised
+from manual_backprop.judge.verdict import reason
 
 
 @dataclass(frozen=True)
@@ -164,10 +164,3 @@ def _race(
             calls=calls[column],
             rounds=len(seconds),
         )
-
-
-def reason(error: BaseException) -> str:
-    """Why it does not run, in one line: the cause that a compiler wraps, without its advice."""
-    while (inner := getattr(error, "inner_exception", None)) is not None:
-        error = inner
-    return raised(error)

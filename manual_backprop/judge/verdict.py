@@ -193,6 +193,13 @@ def raised(error: BaseException) -> str:
     return ": ".join(filter(None, (type(error).__name__, first_line(error))))
 
 
+def reason(error: BaseException) -> str:
+    """Why it does not run, in one line: the cause that a compiler wraps, without its advice."""
+    while (inner := getattr(error, "inner_exception", None)) is not None:
+        error = inner
+    return raised(error)
+
+
 def cut(line: str, width: int) -> str:
     """The line, or so many of its first characters and dots."""
     return line if len(line) <= width else f"{line[:width]} ..."

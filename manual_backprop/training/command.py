@@ -3,14 +3,14 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from manual_backprop.commands import DTYPES, Mistake, check_device, stopped
+from manual_backprop.commands import DTYPES, Mistake, check_device, quiet_compilers, stopped
 from manual_backprop.training.choice import chosen, chosen_again, origin
 from manual_backprop.training.options import (
     CHECKPOINT,
@@ -91,7 +91,8 @@ def train() -> None:
     default=DEFAULT.gradient,
     show_default=True,
     type=click.Choice(CHOICES["gradient"]),
-    help="By hand in kept memory, composed of the operators' backwards, or torch.autograd's.",
+    help="By hand in kept memory, by hand as one graph of torch.compile, composed of the "
+    "operators' backwards, or torch.autograd's.",
 )
 @click.option(
     "--article",
@@ -204,6 +205,7 @@ def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bo
     import torch
 
     from manual_backprop.training import checkpoint
+    from manual_backprop.training.one_graph import NotCompiled
     from manual_backprop.training.train import Diverged, Trainer
 
     try:
@@ -217,11 +219,15 @@ def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bo
                 checkpoint.save(out, trainer, history, start.fingerprint, origin)
 
         _try(out, keep)  # what cannot be written is known now
-        _train(start, trainer, history, keep, out)
+        compiled = start.options.gradient == "compiled"
+        with quiet_compilers() if compiled else nullcontext():
+            _train(start, trainer, history, keep, out)
     except checkpoint.BadCheckpoint as error:
         raise Mistake(str(error)) from error
     except Diverged as error:
         raise click.ClickException(f"{error}; {_kept(out)}") from error
+    except NotCompiled as error:
+        raise click.ClickException(f"{error}; --gradient hand needs no compiler") from error
     except torch.OutOfMemoryError as error:
         raise click.ClickException(f"{start.options.device} has not enough memory") from error
 

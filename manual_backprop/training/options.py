@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from manual_backprop.commands import DTYPES
 
-Gradient = Literal["hand", "composed", "autograd"]
+Gradient = Literal["hand", "compiled", "composed", "autograd"]
 Optimizer = Literal["sgd", "momentum", "adam"]
 LARGEST_SEED = 2**63 - 1
 LARGEST_LR = 1000.0  # ten times it, adam's first step, is a number in float16 too
@@ -24,8 +24,8 @@ class Options:
         batch_size: images per step; the last step of an epoch takes what is left.
         lr: learning rate, above 0 and at most 1000.
         optimizer: what moves the weights; momentum is 0.9, and adam has PyTorch's own betas.
-        gradient: by hand in kept memory (`Step`), composed of the operators' own backwards, or by
-            torch.autograd.
+        gradient: by hand in kept memory (`Step`), by hand as one graph of torch.compile
+            (`OneGraph`), composed of the operators' own backwards, or by torch.autograd.
         relu_logits: whether a relu comes after the last layer too.
         device: as in "cpu" and "cuda:1".
         dtype: of weights, images and gradients.

@@ -2,9 +2,10 @@
 
     w ← w - lr w̄        for every weight and bias w, batch by batch; momentum and adam on request
 
-`Step` does all of it in kept memory. To compare with, `gradient="composed"` puts the same gradients
-together from the operators' own backwards, and `gradient="autograd"` lets torch.autograd find them
-from the same forward; torch.optim makes the update then.
+`Step` does all of it in kept memory, and `Captured` launches it at once on a GPU. To compare with,
+`gradient="compiled"` has torch.compile make one graph of the same formulas, "composed" puts the
+gradients together from the operators' own backwards, and "autograd" lets torch.autograd find them
+from the same forward.
 
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 8.3; on the weights that it begins
     with: He, Zhang, Ren, Sun, Delving deep into rectifiers (2015), 2.2
@@ -27,7 +28,9 @@ from manual_backprop.networks.classifier import (
     classifier_layers,
 )
 from manual_backprop.ops.cross_entropy import cross_entropy
+from manual_backprop.training.captured import Captured
 from manual_backprop.training.digits import CLASSES, PIXELS, Digits
+from manual_backprop.training.one_graph import OneGraph
 from manual_backprop.training.options import Options
 from manual_backprop.training.step import Step
 
@@ -132,14 +135,14 @@ class Trainer:
             self.optimizer = torch.optim.SGD(
                 self.weights, options.lr, momentum=momentum, fused=None if in_16_bits else fused
             )
-        self._in_place: Step | None = None
+        self._kept: Step | Captured | OneGraph | None = None
 
     def step(self, x: Tensor, target: Tensor) -> Tensor:
         """Learn from rows x (n, 784) with class indices (n); the loss is that before."""
-        if self.options.gradient == "hand":
-            if self._in_place is None or self._in_place.largest < len(x):
-                self._in_place = self._of_at_most(len(x))
-            return self._in_place(x, target)
+        if self.options.gradient in ("hand", "compiled"):
+            if self._kept is None or self._kept.largest < len(x):
+                self._kept = self._by_hand(len(x))
+            return self._kept(x, target)
         find = composed if self.options.gradient == "composed" else by_autograd
         with torch.no_grad():
             loss, grads = find(x, self.weights, target, relu_logits=self.options.relu_logits)
@@ -148,11 +151,15 @@ class Trainer:
             self.optimizer.step()
         return loss
 
-    def _of_at_most(self, largest: int) -> Step:
-        update: dict[str, Any] = {"optimizer": self.optimizer}
-        if self.options.optimizer == "sgd":
-            update = {"lr": self.options.lr}
-        return Step(self.weights, largest, **update, relu_logits=self.options.relu_logits)
+    def _by_hand(self, largest: int) -> Step | Captured | OneGraph:
+        """For batches of at most so many rows."""
+        plain = self.options.optimizer == "sgd"
+        update: dict[str, Any] = {"relu_logits": self.options.relu_logits}
+        update |= {"lr": self.options.lr} if plain else {"optimizer": self.optimizer}
+        if self.options.gradient == "compiled":
+            return OneGraph(self.weights, **update)
+        on_gpu = all(weight.is_cuda for weight in self.weights)
+        return (Captured if plain and on_gpu else Step)(self.weights, largest, **update)
 
     def epoch(
         self, digits: Digits, number: int, progress: Callable[[], None] = lambda: None
