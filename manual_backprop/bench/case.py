@@ -46,11 +46,15 @@ class Opponent:
         prepare: the inputs, on their device -> a Run, or only the call where nothing is written
             over. What it does is not timed.
         compiled: whether it needs a compiler, and seconds of one.
+        ours: whether it is another hand-written form, which decides nothing.
+        only_on: the type of device that it is for, as in "cuda"; all where it is empty.
     """
 
     name: str
     prepare: Callable[..., Run | Callable[[], Results]]
     compiled: bool = False
+    ours: bool = False
+    only_on: str = ""
 
     def run(self, inputs: Sequence[Tensor]) -> Run:
         """Prepare it.
@@ -157,9 +161,9 @@ def loss_by_autograd(
     return Opponent("torch.compile" if by_compiler else "autograd", prepare, by_compiler)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], mode: str = "default") -> Callable[..., Any]:
     """For these shapes alone, which makes it fastest; compiled when it is first called."""
-    return torch.compile(function, fullgraph=True, dynamic=False)
+    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
 
 
 def loss_and_gradients(

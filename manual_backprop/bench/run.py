@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+import torch
 from torch import Tensor
 
 from manual_backprop.bench.case import Case, Opponent, Run, Sizes
@@ -26,6 +27,7 @@ class Entry:
         peak_extra_bytes: what a call takes at once beyond its inputs.
         share: of what the machine's limits allow; above 1 where all fits into a cache.
         calls, rounds: in each round so many calls.
+        ours: as the case says.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Entry:
     share: float | None = None
     calls: int = 0
     rounds: int = 0
+    ours: bool = False
 
     @property
     def wrong(self) -> bool:
@@ -60,7 +63,7 @@ class Record:
     @property
     def best(self) -> Entry | None:
         """The fastest opponent, where any was timed."""
-        timed = [entry for entry in self.entries if entry.ratio is not None]
+        timed = [e for e in self.entries if e.ratio is not None and not e.ours]
         return min(timed, key=_median_ratio) if timed else None
 
     @property
@@ -108,10 +111,14 @@ def bench(
     entries: list[Entry] = []
     runs: dict[int, Run] = {}
     for opponent in case.opponents:
+        if opponent.only_on not in ("", torch.device(device).type):
+            progress()
+            continue
         if quick and opponent.compiled:
             entry = Entry(opponent.name, missing="--quick compiles nothing")
         else:
             entry, run = _tried(opponent, given, truth, device)
+            entry = replace(entry, ours=opponent.ours)
             if run is not None:
                 runs[len(entries)] = run
         entries.append(entry)

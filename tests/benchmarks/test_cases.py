@@ -26,7 +26,7 @@ def drawn(name, *, small):
         pytest.param(case, opponent, id=f"{case.name}-{opponent.name}")
         for case in CASES.values()
         for opponent in case.opponents
-        if not opponent.compiled
+        if not opponent.compiled and not opponent.only_on
     ],
 )
 def test_case(benchmark, device, case, opponent):

@@ -13,6 +13,8 @@ from torch import Tensor
 from manual_backprop.bench.case import Case, Opponent, Run, Sizes, compiled
 from manual_backprop.bench.measure import Work
 from manual_backprop.judge.draw import Rand
+from manual_backprop.training.captured import Captured
+from manual_backprop.training.one_graph import OneGraph
 from manual_backprop.training.step import Step
 
 LR = 0.01
@@ -39,9 +41,23 @@ def _run(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tens
 
 
 def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+    if not x.is_cuda:
+        return _launched(x, target, *start)
+    weights = [w.clone() for w in start]
+    step = Captured(weights, len(x), lr=LR)
+    return _run(weights, start, lambda: step(x, target))
+
+
+def _launched(x: Tensor, target: Tensor, *start: Tensor) -> Run:
     weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
     step = Step(weights, len(x), lr=LR)
     return _run(weights, start, lambda: step(x, target, loss))
+
+
+def _one_graph(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+    weights = [w.clone() for w in start]
+    step = OneGraph(weights, lr=LR)
+    return _run(weights, start, lambda: step(x, target))
 
 
 def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
@@ -62,17 +78,20 @@ def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
     return Opponent(name, prepare, by_compiler)
 
 
-def _whole(x: Tensor, target: Tensor, *start: Tensor) -> Run:
-    weights = [w.clone() for w in start]
+def _whole(name: str, mode: str = "default", only_on: str = "") -> Opponent:
+    def prepare(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+        weights = [w.clone() for w in start]
 
-    def step(weights: list[Tensor], x: Tensor, target: Tensor) -> Any:
-        grads, loss = torch.func.grad_and_value(_loss)(weights, x, target)
-        for weight, grad in zip(weights, grads, strict=True):
-            weight.sub_(grad, alpha=LR)
-        return loss
+        def step(weights: list[Tensor], x: Tensor, target: Tensor) -> Any:
+            grads, loss = torch.func.grad_and_value(_loss)(weights, x, target)
+            for weight, grad in zip(weights, grads, strict=True):
+                weight.sub_(grad, alpha=LR)
+            return loss
 
-    one = compiled(step)
-    return _run(weights, start, lambda: one(weights, x, target))
+        one = compiled(step, mode)
+        return _run(weights, start, lambda: one(weights, x, target))
+
+    return Opponent(name, prepare, compiled=True, only_on=only_on)
 
 
 def _draw(rand: Rand, n: int, i: int, h: int, j: int, k: int) -> tuple[Tensor, ...]:
@@ -116,10 +135,13 @@ def _case(n: int) -> Case:
         work=_work,
         opponents=(
             Opponent("by hand", _by_hand),
+            Opponent("by hand, no CUDA graph", _launched, ours=True, only_on="cuda"),
+            Opponent("by hand, compiled", _one_graph, compiled=True, ours=True),
             _eager("autograd", fused=False),
             _eager("fused SGD", fused=True),
             _eager("compiled loss", fused=True, by_compiler=True),
-            Opponent("compiled step", _whole, compiled=True),
+            _whole("compiled step"),
+            _whole("reduce-overhead", "reduce-overhead", only_on="cuda"),
         ),
         remark="from one batch again and again; each round begins with the same weights",
     )
