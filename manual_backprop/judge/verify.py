@@ -35,6 +35,7 @@ def verify(
     sizes: Mapping[str, int] | None = None,
     layouts: Sequence[str] = LAYOUTS,
     parts: Sequence[str] = PARTS,
+    causes: bool = True,
     progress: Callable[[], None] = lambda: None,
 ) -> Verdict:
     """Hold an operator's backwards to the truth and to all that a backward promises.
@@ -56,6 +57,8 @@ def verify(
         parts: of PARTS: the forward against the oracle; slopes against autograd; values in every
             layout; promises; shapes on meta tensors, which have no numbers; values on inputs that
             the judge makes itself.
+        causes: whether to look for the cause of a wrong value; quicker without, and its code is
+            then "unknown".
         progress: called after each backward x sample x dtype x device.
 
     Raises:
@@ -70,7 +73,7 @@ def verify(
         raise BadOp(f"verify takes an Op, not {type(op).__name__}; wrap the functions in Op(...)")
     if backward is not None:
         check_backward(op, backward)
-    walk = Walk(op, op.backwards if backward is None else (backward,), kinks)
+    walk = Walk(op, op.backwards if backward is None else (backward,), kinks, causes=causes)
     chosen = tuple(op.samples) if samples is None else tuple(samples)
     for what, asked, known in (
         ("sample", chosen, tuple(op.samples)),

@@ -30,12 +30,14 @@ def is_pytorchs(oracle: Callable[..., Any] | None) -> bool:
 class Walk:
     """Walks the grid of one operator and fills in its verdict."""
 
-    def __init__(self, op: Op, backwards: tuple[Backward, ...], kinks: str) -> None:
+    def __init__(
+        self, op: Op, backwards: tuple[Backward, ...], kinks: str, *, causes: bool = True
+    ) -> None:
         self.op = op
         self.backwards = backwards
         self.house = str(op.forward.__module__).startswith("manual_backprop.")
         self.kink_is_wrong = kinks == "reject" or self.house or is_pytorchs(op.oracle)
-        self.diagnoses = Diagnoses(op)
+        self.diagnoses = Diagnoses(op) if causes else None
         self.verdict = Verdict(op.name, {b.__name__: op.saves(b) for b in backwards})
         if not any(BATCH in axes(op, sample) for sample in op.samples):
             self.verdict.notes.append(
@@ -91,10 +93,7 @@ class Walk:
                 try:
                     self._backward(backward, points, device, layouts, parts)
                 except Broken as broken:
-                    found = self.diagnoses.named(backward, broken.finding, own.sample)
-                    more = once_mended(found, backward, points[0], self.diagnoses)
-                    others = self.diagnoses.others(backward, found, own.sample)
-                    self.verdict.findings += [found, *others, *more]
+                    self.verdict.findings += self._named(backward, broken.finding, points[0])
                 progress()
         except Unjudgeable as error:
             if own.own or self.op.oracle is None:
@@ -103,6 +102,15 @@ class Walk:
                 )
             else:  # a size that PyTorch refuses as well is nobody's mistake
                 self._not_tried(own, dtype, str(error))
+
+    def _named(self, backward: Backward, found: Finding, here: Point) -> list[Finding]:
+        """The finding with its cause, and what else is known by it."""
+        if self.diagnoses is None:
+            return [found]
+        sample = here.variant.sample
+        found = self.diagnoses.named(backward, found, sample)
+        more = once_mended(found, backward, here, self.diagnoses)
+        return [found, *self.diagnoses.others(backward, found, sample), *more]
 
     def _backward(
         self,
