@@ -30,9 +30,12 @@ PASSES = "passes"
 
 
 @cache  # what keeps state between calls is judged once, as by somebody who tries it for once
-def first_finding(op: Op, backward: Backward, parts: tuple[str, ...] = PARTS) -> Finding | None:
+def first_finding(
+    op: Op, backward: Backward, parts: tuple[str, ...] = PARTS, *, causes: bool = True
+) -> Finding | None:
     """What the judge says first of a backward in float64; None where it passes."""
-    verdict = verify(op, backward, dtypes=torch.float64, seeds=(0,), layouts=LAYOUTS, parts=parts)
+    how = {"dtypes": torch.float64, "seeds": (0,), "layouts": LAYOUTS}
+    verdict = verify(op, backward, **how, parts=parts, causes=causes)  # type: ignore[arg-type]
     return verdict.findings[0] if verdict.findings else None
 
 

@@ -14,7 +14,11 @@ def _is_small(case):
     return case[-1] != ARTICLE
 
 
-def _name(case):
+SMALL_BACKWARDS = [*filter(_is_small, _BACKWARDS)]
+
+
+def name_of(case):
+    """Of an operator, a backward and a sample."""
     return f"{case[1].__name__}-{case[2]}"
 
 
@@ -33,12 +37,12 @@ every_small_sample = pytest.mark.parametrize(
     ids=[f"{op.name}-{sample}" for op, sample in _SAMPLES if _is_small((op, sample))],
 )
 every_backward = pytest.mark.parametrize(
-    ("op", "backward", "sample"), _BACKWARDS, ids=map(_name, _BACKWARDS)
+    ("op", "backward", "sample"), _BACKWARDS, ids=map(name_of, _BACKWARDS)
 )
 every_small_backward = pytest.mark.parametrize(
     ("op", "backward", "sample"),
-    [case for case in _BACKWARDS if _is_small(case)],
-    ids=[_name(case) for case in _BACKWARDS if _is_small(case)],
+    SMALL_BACKWARDS,
+    ids=map(name_of, SMALL_BACKWARDS),
 )
 every_layout = pytest.mark.parametrize("layout", LAYOUTS)
 every_article = pytest.mark.parametrize(

@@ -9,8 +9,15 @@ from manual_backprop.networks.two_layer import lin, relu
 from manual_backprop.ops.lin import back_lin
 from manual_backprop.ops.mse import back_mse
 from manual_backprop.ops.relu import OP as RELU
+from manual_backprop.registry import OPS
 from scripts.alarms import trials
-from tests.every import every_article, every_op, every_small_backward, judged
+from tests.every import (
+    SMALL_BACKWARDS,
+    every_op,
+    every_small_backward,
+    judged,
+    name_of,
+)
 from tests.spoilings import spoilings
 from tests.spoilings.results import entry_off, factor, sign
 
@@ -25,25 +32,60 @@ def let_pass(op, dtype, tried):
     return tried // 10 if is_network(op) and few_digits else 0
 
 
-@every_small_backward
-def test_every_spoiling_is_noticed_and_named(op, backward, sample, dtype, device, seed):
-    missed = []
-    tried = spoilings(op, backward, sample)
-    for spoil, codes in tried.items():
+def spoiled(op, backward, sample, dtype, device, seed, *, causes, some=slice(None)):
+    """What is found of each spoiling, and the codes that name it rightly."""
+    for spoil, codes in [*spoilings(op, backward, sample).items()][some]:
         verdict = judged(
             op,
             spoil(backward, op),
             sample,
             dtype,
             device,
-            seeds=(seed, seed + 1),
+            seeds=(seed,),
             kinks="reject",
             parts=("values", "promises", "made"),
+            causes=causes,
         )
-        found = {finding.code for finding in verdict.findings}
-        if not found or not found <= codes:
-            missed.append((spoil.__name__, found))
-    assert len(missed) <= let_pass(op, dtype, len(tried)), missed
+        yield spoil.__name__, {finding.code for finding in verdict.findings}, codes
+
+
+@every_small_backward
+def test_every_spoiling_is_noticed(op, backward, sample, dtype, device, seed):
+    tried, missed = 0, []
+    for name, found, codes in spoiled(op, backward, sample, dtype, device, seed, causes=False):
+        tried += 1
+        if not found or not found <= codes | {
+            "unknown",
+            "kink",
+        }:  # as it is where no cause is known
+            missed.append((name, found))
+    assert len(missed) <= let_pass(op, dtype, tried), missed
+
+
+QUICK = "lin", "mse", "relu", "softmax"  # tests/test_mistakes.py has mistakes in all of them
+
+
+def _is_quick(case):
+    op, backward, sample = case
+    return op.name in QUICK and (backward, sample) == (op.backwards[0], next(iter(op.samples)))
+
+
+@pytest.mark.parametrize(
+    ("op", "backward", "sample"),
+    [
+        pytest.param(*case, id=name_of(case), marks=() if _is_quick(case) else pytest.mark.slow)
+        for case in SMALL_BACKWARDS
+    ],
+)
+def test_every_spoiling_is_named(op, backward, sample, device, seed):
+    missed = [
+        (name, found)
+        for name, found, codes in spoiled(
+            op, backward, sample, torch.float64, device, seed, causes=True
+        )
+        if not found or not found <= codes
+    ]
+    assert not missed
 
 
 @every_small_backward
@@ -59,6 +101,7 @@ def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, d
             device,
             seeds=range(seed, seed + 4),
             parts=["values"],
+            causes=False,
         )
         if verdict.ok:
             missed.append(spoil.__name__)
@@ -66,11 +109,18 @@ def test_one_entry_off_is_seen_by_its_value_alone(op, backward, sample, dtype, d
     assert len(missed) <= (len(op.wrt) // 3 if network_in_few_digits else 0), missed
 
 
-@every_article
-def test_at_the_articles_size_wrong_values_are_noticed(op, backward, device, seed):
+@pytest.mark.parametrize("op", [op for op in OPS.values() if ARTICLE in op.samples])
+def test_at_the_articles_size_wrong_values_are_noticed(op, device, seed):
     for spoil in (sign, factor, *(entry_off(single=False)(which) for which in range(len(op.wrt)))):
         verdict = judged(
-            op, spoil(backward, op), ARTICLE, torch.float64, device, seeds=(seed,), parts=["values"]
+            op,
+            spoil(op.backwards[0], op),
+            ARTICLE,
+            torch.float64,
+            device,
+            seeds=(seed,),
+            parts=["values"],
+            causes=False,
         )
         assert not verdict.ok, spoil.__name__
 
@@ -105,14 +155,14 @@ def back_two_layer_ge(x, w1, b1, w2, b2, target, grad_out=1.0):
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_greater_or_equal_at_the_kink_is_noticed(op, wrong, sample, dtype, device, seed):
-    verdict = judged(op, wrong, sample, dtype, device, seeds=(seed, seed + 1))
+    verdict = judged(op, wrong, sample, dtype, device, seeds=(seed, seed + 1), causes=False)
     assert not verdict.ok
 
 
 @every_op
 def test_right_backwards_raise_no_alarm(op, dtype, seed):
     """The long form: python -m scripts.alarms --trials 10000."""
-    scores = trials(op.name, str(dtype).removeprefix("torch."), 60, 10_000 * (seed + 1))
+    scores = trials(op.name, str(dtype).removeprefix("torch."), 15, 10_000 * (seed + 1))
     for name, score in scores.items():
         assert not score.alarms, f"{name}: {score.example}"
         assert score.worst < 1

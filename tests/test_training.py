@@ -116,7 +116,14 @@ def adam(weight, grad, state, lr):
     return weight - lr * m / (v.sqrt() + 1e-8)
 
 
-@pytest.mark.parametrize(("update", "relu_logits"), [(sgd, False), (momentum, True), (adam, False)])
+@pytest.mark.parametrize(
+    ("update", "relu_logits"),
+    [
+        (sgd, False),
+        pytest.param(momentum, True, marks=pytest.mark.slow),
+        pytest.param(adam, False, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.usefixtures("uncompiled")
 def test_hand_and_autograd_learn_alike_for_200_steps(few, update, relu_logits):
     options = Options(

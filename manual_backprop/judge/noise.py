@@ -106,7 +106,7 @@ class Kinks(Watch):
         """
         if not self.kept:
             return False
-        sizes = torch.cat([value.reshape(-1) for value in self.values]).abs_()
+        sizes = torch.cat([value.detach().reshape(-1) for value in self.values]).abs_()
         self.values.clear()
         if not len(sizes):
             return True
