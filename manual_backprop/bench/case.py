@@ -94,6 +94,10 @@ class Case:
     rows: int = 0
     remark: str = ""
 
+    def described(self, sizes: Sizes) -> str:
+        """Shapes and sizes in words, as in "x (1,000, 50)"."""
+        return self.shapes.format(**{name: f"{size:,}" for name, size in sizes.items()})
+
     def inputs(self, sizes: Sizes) -> tuple[Tensor, ...]:
         """The same numbers at each call."""
         return self.draw(Rand(0, torch.float32), **sizes)

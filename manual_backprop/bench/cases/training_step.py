@@ -25,7 +25,7 @@ def _loss(weights: Sequence[Tensor], x: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(h2, w3, b3), target)
 
 
-def _run(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tensor]) -> Run:
+def learning(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tensor]) -> Run:
     """Learn again and again from one batch; each round begins with the first weights."""
 
     def fresh() -> None:
@@ -41,7 +41,7 @@ def _run(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tens
 def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
     weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
     step = Step(weights, len(x), lr=LR)
-    return _run(weights, start, lambda: step(x, target, loss))
+    return learning(weights, start, lambda: step(x, target, loss))
 
 
 def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
@@ -57,7 +57,7 @@ def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
             optimizer.step()
             return loss.detach()
 
-        return _run(weights, start, step)
+        return learning(weights, start, step)
 
     return Opponent(name, prepare, by_compiler)
 
@@ -72,7 +72,7 @@ def _whole(x: Tensor, target: Tensor, *start: Tensor) -> Run:
         return loss
 
     one = compiled(step)
-    return _run(weights, start, lambda: one(weights, x, target))
+    return learning(weights, start, lambda: one(weights, x, target))
 
 
 def _draw(rand: Rand, n: int, i: int, h: int, j: int, k: int) -> tuple[Tensor, ...]:
