@@ -171,8 +171,14 @@ def test_a_reason_is_the_cause_and_not_what_is_wrapped_around_it():
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(width):
     entry = bench(case_of(RIGHT, ALSO), MACHINE, "cpu", pace=ONCE).entries[1]
-    wide = replace(entry, name="compiled loss", seconds=0.999, share=9.99,
-                   memory=Memory(999_000, 999_000), ratio=Ratio(12345.0, 1023.4, 20000.0))  # fmt: skip
+    wide = replace(
+        entry,
+        name="compiled loss",
+        seconds=0.999,
+        share=9.99,
+        memory=Memory(999_000, 999_000),
+        ratio=Ratio(12345.0, 1023.4, 20000.0),
+    )
     case = CASES["linear-cross-entropy"]
     record = replace(
         bench(case_of(RIGHT, ALSO), MACHINE, "cpu", pace=ONCE), case=case, sizes=case.sizes
