@@ -10,7 +10,8 @@ from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullFor
 from scripts.speed.results import Measured
 
 GREY, FAINT = "#767676", "#dddddd"
-APART = 0.065  # of the height of the axes, between the middles of two labels
+LINE = 0.235  # inches from the middle of one label to that of the next
+MOST_TICKS = 6
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def times_below(
         ends.append((seconds[-1], curve.label, curve.color))
     logarithmic(above, x)
     above.yaxis.set_major_formatter(EngFormatter("s"))
-    label_ends(above, x[-1], ends)
+    label_ends(above, x[-1], ends, inches=3.2)
 
     hand, other = curves
     ratios = [case.opponents[other.name].times(case.opponents[hand.name]) for case in cases]
@@ -74,7 +75,7 @@ def logarithmic(ax: Axes, x: Sequence[int]) -> None:
     ax.yaxis.set_minor_locator(NullLocator())
     ticks = [v for v in x if _is_power_of(10, v)]
     if len(ticks) < len(x) / 3:
-        ticks = list(x[:: max(1, len(x) // 6)])
+        ticks = list(x[:: -(-len(x) // MOST_TICKS)])
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.0f}"))
 
@@ -99,17 +100,26 @@ def times_axis(ax: Axes, values: Sequence[float]) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def label_ends(ax: Axes, x: float, ends: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(
+    ax: Axes, x: float, ends: Sequence[tuple[float, str, str]], *, inches: float
+) -> None:
     """A label to the right of each line's last point, pushed apart where lines end close together.
 
     The scales and limits of the axes are set.
+
+    Args:
+        ax: where they go.
+        x: of the last points.
+        ends: y, label and colour of each.
+        inches: about how high the axes are.
     """
     to_axes = ax.transData + ax.transAxes.inverted()
     placed = sorted(ends)
     heights = [float(to_axes.transform((x, y))[1]) for y, _, _ in placed]
     for _ in range(100):
+        heights[-1], heights[0] = min(heights[-1], 0.97), max(heights[0], 0.03)
         for lower in range(len(heights) - 1):
-            close = APART - (heights[lower + 1] - heights[lower])
+            close = LINE / inches - (heights[lower + 1] - heights[lower])
             if close > 0:
                 heights[lower] -= close / 2
                 heights[lower + 1] += close / 2

@@ -104,16 +104,27 @@ def main(
 
 
 def copy_pages(root: Path) -> None:
-    """The pages with their marks, and the numbers that there are, to be written over."""
+    """The pages with their marks, and the numbers that there are, to be written over.
+
+    Raises:
+        Mistake: a file cannot be written.
+    """
     for file in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.*"))):
         there = root / file.relative_to(ROOT)
-        there.parent.mkdir(parents=True, exist_ok=True)
-        if file.suffix != ".json" or not there.exists():
-            shutil.copy(file, there)
+        try:
+            there.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix != ".json" or not there.exists():
+                shutil.copy(file, there)
+        except OSError as error:
+            raise Mistake(f"cannot write {there}: {error.strerror}") from error
 
 
 def write(file: Path, fields: dict[str, Any]) -> None:
-    """Write numbers as JSON, a line for each case; whole or not at all."""
+    """Write numbers as JSON, a line for each case; whole or not at all.
+
+    Raises:
+        Mistake: the file cannot be written.
+    """
     head = {name: value for name, value in fields.items() if name != "cases"}
     lines = ",\n".join(f"  {json.dumps(case, ensure_ascii=False)}" for case in fields["cases"])
     text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")

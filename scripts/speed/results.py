@@ -7,10 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from manual_backprop.bench.race import Ratio, ratio
+from manual_backprop.bench.race import Ratio, outcome, ratio
 from manual_backprop.commands import Mistake
 
 COMMAND = "uv run python -m scripts.speed"
+BY_AUTOGRAD = ("autograd", "fused SGD", "torch.compile", "compiled loss", "compiled step")
 Fields = Mapping[str, Any]
 
 
@@ -80,6 +81,18 @@ class Measured:
     def timed(self) -> list[Timed]:
         """Those of them that were timed."""
         return [one for one in self.opponents.values() if one.there]
+
+    @property
+    def rival(self) -> Timed | None:
+        """The fastest of those whose gradient autograd finds, compiled or not."""
+        found = [one for one in self.timed if one.name in BY_AUTOGRAD and one.ratio is not None]
+        return min(found, key=lambda one: one.fields["ratio"]["median"]) if found else None
+
+    @property
+    def outcome(self) -> str:
+        """Of the hand-written against its rival, as in `manual-backprop bench`; "" without one."""
+        rival = self.rival
+        return outcome(rival.ratio) if rival is not None and rival.ratio is not None else ""
 
     @property
     def limit(self) -> float:

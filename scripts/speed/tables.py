@@ -29,13 +29,11 @@ def between(ratio: Ratio | None) -> str:
 
 def verdict(case: Measured) -> str:
     """As in "wins against autograd"."""
-    word = str(case.fields["outcome"])
-    if word not in AGAINST:
-        return word
-    against = str(case.fields["against"])
-    found = case.opponents[against].ratio
-    unsure = word == "parity" and found is not None and found.high > WIDEST * found.low
-    return f"parity? with {against}" if unsure else f"{AGAINST[word]} {against}"
+    rival = case.rival
+    if rival is None or rival.ratio is None:
+        return NOTHING
+    unsure = case.outcome == "parity" and rival.ratio.high > WIDEST * rival.ratio.low
+    return f"{'parity? with' if unsure else AGAINST[case.outcome]} {rival.name}"
 
 
 def machine(results: Results) -> str:
@@ -99,9 +97,9 @@ def overview(results: Results) -> str:
     words = {"wins": "won", "parity": "at parity", "loses": "lost"}
     rows = []
     for threads, report in results.of("bench"):
-        said = [str(case.fields["outcome"]) for case in report.cases.values()]
+        said = [case.outcome for case in report.cases.values()]
         rows.append([in_threads(threads), *(str(said.count(word)) for word in words)])
-    return table(["against the fastest other", *words.values()], rows)
+    return table(["against autograd and compiler", *words.values()], rows)
 
 
 def not_won(results: Results) -> str:
@@ -109,22 +107,19 @@ def not_won(results: Results) -> str:
     rows = []
     for threads, report in results.of("bench"):
         for case in report.cases.values():
-            if case.fields["outcome"] not in ("parity", "loses"):
-                continue
-            best = case.opponents[case.fields["against"]]
-            mine = next(iter(case.opponents.values()))
-            rows.append(
-                [
-                    f"{case.name}<br>{case.fields['shapes']}",
-                    str(threads),
-                    engineering(mine.seconds, "s"),
-                    f"{engineering(best.seconds, 's')} {best.name}",
-                    between(best.ratio),
-                    f"{verdict(case).split()[0]}",
-                ]
-            )
-    head = ["case", "threads", "by hand", "fastest other", "other / by hand", "verdict"]
-    return table(head, rows)
+            rival, mine = case.rival, next(iter(case.opponents.values()))
+            if rival is not None and case.outcome != "wins":
+                rows.append(
+                    [
+                        f"{case.name}<br>{case.fields['shapes']}",
+                        str(threads),
+                        engineering(mine.seconds, "s"),
+                        f"{engineering(rival.seconds, 's')} {rival.name}",
+                        between(rival.ratio),
+                        verdict(case).split()[0],
+                    ]
+                )
+    return table(["case", "threads", "by hand", "rival", "rival / by hand", "verdict"], rows)
 
 
 def forms(results: Results) -> str:
