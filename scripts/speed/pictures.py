@@ -55,12 +55,12 @@ def bench(results: Results) -> Figure:
     ax.axvspan(low, 1, color="0.95", lw=0, zorder=-1)
     ax.set(xscale="log", xlim=(low, high), ylim=(len(cases) - 0.4, -0.6))
     ax.xaxis.set_major_locator(
-        FixedLocator(
-            [t for t in (0.0625, 0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if low <= t <= high]
-        )
+        FixedLocator([t for t in (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32) if low <= t <= high])
     )
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.3g} x"))
+    ax.xaxis.set_major_formatter(
+        FuncFormatter(lambda v, _: f"{v:g} x" if v >= 1 else f"1/{1 / v:g} x")
+    )
     ax.set_yticks(range(len(cases)), cases)
     ax.tick_params(axis="y", length=0, labelsize=10.5)
     ax.grid(axis="x", color=FAINT, lw=0.7)
@@ -130,6 +130,7 @@ def _one(
     """A curve over one size, with the most threads."""
     fig, ((above, below),) = _two_rows(1, 8)
     times_below(above, below, results.most("scaling").group(group), grown, curves)
+    above.set_title(in_threads(results.threads("scaling")[-1]))
     below.set(xlabel=x, ylabel=y)
     return fig
 
