@@ -11,7 +11,7 @@ import torch
 from manual_backprop.bench.as_json import report, schema
 from manual_backprop.bench.case import Opponent, Run, by_hand, in_place
 from manual_backprop.bench.cases import CASES
-from manual_backprop.bench.measure import Truth
+from manual_backprop.bench.measure import Memory, Truth
 from manual_backprop.bench.race import Ratio
 from manual_backprop.bench.run import bench
 from manual_backprop.bench.show import engineering, show, times
@@ -95,7 +95,7 @@ def test_all_that_is_measured_is_told():
     record = bench(case_of(RIGHT, ALSO), MACHINE, "cpu", pace=ONCE)
     first, second = record.entries
     assert first.seconds > 0
-    assert second.peak_extra_bytes == 4 * 11
+    assert second.memory.peak_extra_bytes == 4 * 11
     assert first.share == max(11 / 1e11, 8 * 11 / 1e10) / first.seconds
     assert first.rounds == second.rounds == 2
     assert first.ratio is None
@@ -181,8 +181,14 @@ def test_a_reason_is_the_cause_and_not_what_is_wrapped_around_it():
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_wider_than_the_terminal(width):
     entry = bench(case_of(RIGHT, ALSO), MACHINE, "cpu", pace=ONCE).entries[1]
-    wide = replace(entry, name="compiled loss", seconds=0.999, share=9.99, peak_extra_bytes=999_000,
-                   ratio=Ratio(12345.0, 1023.4, 20000.0))  # fmt: skip
+    wide = replace(
+        entry,
+        name="compiled loss",
+        seconds=0.999,
+        share=9.99,
+        memory=Memory(999_000, 999_000),
+        ratio=Ratio(12345.0, 1023.4, 20000.0),
+    )
     case = CASES["linear-cross-entropy"]
     record = replace(
         bench(case_of(RIGHT, ALSO), MACHINE, "cpu", pace=ONCE), case=case, sizes=case.sizes

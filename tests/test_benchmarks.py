@@ -23,7 +23,7 @@ def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
     file, pictures = tmp_path / "report.json", tmp_path / "pictures/time"
     written = f"--benchmark-json={file}", f"--benchmark-histogram={pictures}"
     quick = "--benchmark-max-time=0.01", "--benchmark-min-rounds=1"
-    some = "-k", "small or softmax and hand or step-1 and hand"
+    some = "-k", "backward-small or softmax and hand or step-1 and hand"
     done = subprocess.run(
         [
             sys.executable,

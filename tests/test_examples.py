@@ -6,21 +6,19 @@ import subprocess
 import sys
 import warnings
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
 import pytest
 import torch
 from matplotlib import pyplot as plt
-from matplotlib.axis import Tick
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from manual_backprop import back_softmax, rounding_budget, softmax_jacobian
 from manual_backprop.data import article_numbers
 from manual_backprop.training.train import Options, by_autograd, draw_weights
 from tests.articles.case import Row
+from tests.pictures import can_be_read
 from tests.printed import assert_printed
 
 ROOT = Path(__file__).parents[1]
@@ -60,20 +58,7 @@ def check(path):
     _, figures = run(path)
     assert figures, "no figure"
     for figure in figures:
-        assert figure.axes, "an empty figure"
-        for ax in figure.axes:
-            assert ax.has_data() or ax.images or ax.collections, "empty axes"
-        ticks = {label for tick in figure.findobj(Tick) for label in tick.findobj(Text)}
-        boxes = [
-            (text.get_text(), text.get_window_extent())
-            for text in figure.findobj(Text)
-            if text not in ticks and text.get_visible() and text.get_text()
-        ]
-        whole = figure.bbox.extents.tolist()
-        for said, box in boxes:
-            assert Bbox.union([box, figure.bbox]).extents.tolist() == whole, f"{said!r} is cut off"
-        for (one, box), (other, box_of_other) in combinations(boxes, 2):
-            assert not box.overlaps(box_of_other), f"{one!r} and {other!r} overlap"
+        can_be_read(figure)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))

@@ -11,6 +11,7 @@ from manual_backprop.commands import read_schema
 from manual_backprop.report.environment import environment
 
 SCHEMA = "manual-backprop/bench"
+DIGITS = 5  # of the seconds of a round; no clock is steadier
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
 
 
@@ -39,6 +40,7 @@ def report(
                 "case": record.case.name,
                 "group": record.case.group,
                 "sizes": dict(record.sizes),
+                "shapes": record.case.described(record.sizes),
                 "device": device,
                 **asdict(record.case.work(**record.sizes)),
                 "ok": record.ok,
@@ -61,13 +63,14 @@ def _fields(entry: Entry) -> dict[str, Any]:
             fields[name] = number if math.isfinite(number) else str(number)
     if entry.missing:
         fields["missing"] = entry.missing
-    if entry.seconds is not None:
+    if entry.seconds is not None and entry.memory is not None:
         fields |= {
             "seconds": entry.seconds,
             "share_of_limit": entry.share,
-            "peak_extra_bytes": entry.peak_extra_bytes,
+            **asdict(entry.memory),
             "calls": entry.calls,
             "rounds": entry.rounds,
+            "samples": [float(f"{seconds:.{DIGITS}g}") for seconds in entry.samples],
         }
     if entry.ratio is not None:
         fields["ratio"] = asdict(entry.ratio)

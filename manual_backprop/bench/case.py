@@ -46,7 +46,8 @@ class Opponent:
         prepare: the inputs, on their device -> a Run, or only the call where nothing is written
             over. What it does is not timed.
         compiled: whether it needs a compiler, and seconds of one.
-        ours: whether it is another hand-written form, which decides nothing.
+        ours: whether it is another hand-written form, which decides nothing between the first and
+            the best of the others.
         only_on: the type of device that it is for, as in "cuda"; all where it is empty.
     """
 
@@ -98,14 +99,20 @@ class Case:
     rows: int = 0
     remark: str = ""
 
+    def described(self, sizes: Sizes) -> str:
+        """Shapes and sizes in words, as in "x (1,000, 50)"."""
+        return self.shapes.format(**{name: f"{size:,}" for name, size in sizes.items()})
+
     def inputs(self, sizes: Sizes) -> tuple[Tensor, ...]:
         """The same numbers at each call."""
         return self.draw(Rand(0, torch.float32), **sizes)
 
 
-def by_hand(backward: Callable[..., Results], name: str = "by hand") -> Opponent:
+def by_hand(
+    backward: Callable[..., Results], name: str = "by hand", *, ours: bool = False
+) -> Opponent:
     """A function of the inputs as they are."""
-    return Opponent(name, lambda *inputs: lambda: backward(*inputs))
+    return Opponent(name, lambda *inputs: lambda: backward(*inputs), ours=ours)
 
 
 def in_place(

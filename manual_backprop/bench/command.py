@@ -20,6 +20,7 @@ from manual_backprop.commands import (
 if TYPE_CHECKING:
     from manual_backprop.bench.case import Case
     from manual_backprop.bench.machine import Machine
+    from manual_backprop.bench.race import Pace
     from manual_backprop.bench.run import Record
 
 PRODUCT, QUICK_PRODUCT = 2048, 1024  # the size of the matrices that the machine is measured by
@@ -86,7 +87,7 @@ def bench(
         records: list[Record] = []
         console = Report(stderr=str(json_file) == "-", highlight=False)
         try:
-            _timed(cases, machine, device, records, quick=quick)
+            timed(cases, machine, device, records, quick=quick)
         except KeyboardInterrupt as error:
             if records:
                 show(console, records, machine, size)
@@ -114,15 +115,28 @@ def _chosen(names: tuple[str, ...]) -> "list[Case]":
     return [case for case in CASES.values() if not asked or asked & {case.name, case.group}]
 
 
-def _timed(
+def timed(
     cases: "Sequence[Case]",
     machine: "Machine",
     device: str,
     records: "list[Record]",
     *,
     quick: bool,
-) -> None:
-    """Add a record for each case, with a progress bar where somebody watches."""
+    pace: "Pace | None" = None,
+) -> "list[Record]":
+    """Add a record for each case, with a progress bar where somebody watches.
+
+    Args:
+        cases: what to time.
+        machine: its limits.
+        device: cpu, cuda, cuda:1, ...
+        records: which are added to, so that those before an interruption are there.
+        quick: smaller sizes and fewer rounds, and nothing is compiled.
+        pace: in place of that of `quick`.
+
+    Returns:
+        The records.
+    """
     from rich.progress import TimeElapsedColumn
 
     from manual_backprop.bench.run import bench as one
@@ -149,6 +163,8 @@ def _timed(
                     machine,
                     device,
                     quick=quick,
+                    pace=pace,
                     progress=lambda: bar.update(task, advance=1, refresh=True),
                 )
             )
+    return records

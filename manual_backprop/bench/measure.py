@@ -100,25 +100,51 @@ def _closeness(pairs: Sequence[tuple[Tensor, Budget]]) -> Closeness:
     )
 
 
-def peak_extra_bytes(call: Callable[[], object], device: str) -> int:
-    """The most memory that tensors take at once during `call`, beyond what was taken before.
+@dataclass(frozen=True)
+class Memory:
+    """What a call asked the allocator for.
 
-    On the CPU this is the running sum of the allocator's events: exact, and the same each time.
-    Scratch memory that a BLAS library keeps for itself is not in it.
+    Attributes:
+        peak_extra_bytes: the most that tensors take at once, beyond what was taken before.
+        allocated_bytes: all that was asked for, also what was given back meanwhile.
+    """
+
+    peak_extra_bytes: int
+    allocated_bytes: int
+
+
+def peak_extra_bytes(call: Callable[[], object], device: str) -> int:
+    """The most memory that tensors take at once during `call`, beyond what was taken before."""
+    return memory(call, device).peak_extra_bytes
+
+
+def memory(call: Callable[[], object], device: str) -> Memory:
+    """Count the bytes of one call.
+
+    On the CPU these are sums over the allocator's events: exact, and the same each time. Scratch
+    memory that a BLAS library keeps for itself is not in them.
     """
     if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
+        return _memory_on_cuda(call, device)
     cpu = [ProfilerActivity.CPU]
     with profile(activities=cpu, profile_memory=True, acc_events=True) as seen:  # else 2.11 warns
         call()
     changes = [event for event in seen.profiler.kineto_results.events() if event.name() == MEMORY]
-    taken = peak = 0
+    taken = peak = allocated = 0
     for change in sorted(changes, key=lambda event: event.start_ns()):
         taken += change.nbytes()
         peak = max(peak, taken)
-    return peak
+        allocated += max(change.nbytes(), 0)
+    return Memory(peak, allocated)
+
+
+def _memory_on_cuda(call: Callable[[], object], device: str) -> Memory:
+    def allocated() -> int:
+        return int(torch.cuda.memory_stats(device).get("allocated_bytes.all.allocated", 0))
+
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    taken, asked = torch.cuda.memory_allocated(device), allocated()
+    call()
+    torch.cuda.synchronize(device)
+    return Memory(torch.cuda.max_memory_allocated(device) - taken, allocated() - asked)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manual_backprop.bench.case import Case, Opponent, Run, Sizes
 from manual_backprop.bench.machine import Machine
-from manual_backprop.bench.measure import Closeness, Truth, peak_extra_bytes
+from manual_backprop.bench.measure import Closeness, Memory, Truth, memory
 from manual_backprop.bench.race import QUICK, WHOLE, Pace, Ratio, outcome, race, ratio
 from manual_backprop.judge.verdict import reason
 
@@ -24,9 +24,10 @@ class Entry:
         missing: why it did not run.
         seconds: of one call, the median of all rounds; None where nothing was timed.
         ratio: its time over that of the first; None for the first.
-        peak_extra_bytes: what a call takes at once beyond its inputs.
+        memory: what a call takes beyond its inputs; None where it did not run, or is wrong.
         share: of what the machine's limits allow; above 1 where all fits into a cache.
-        calls, rounds: in each round so many calls.
+        calls: in each round so many.
+        samples: seconds of one call, round by round; those of one case are paired.
         ours: as the case says.
     """
 
@@ -35,11 +36,16 @@ class Entry:
     missing: str = ""
     seconds: float | None = None
     ratio: Ratio | None = None
-    peak_extra_bytes: int | None = None
+    memory: Memory | None = None
     share: float | None = None
     calls: int = 0
-    rounds: int = 0
+    samples: tuple[float, ...] = ()
     ours: bool = False
+
+    @property
+    def rounds(self) -> int:
+        """How often it was timed."""
+        return len(self.samples)
 
     @property
     def wrong(self) -> bool:
@@ -143,10 +149,10 @@ def _tried(
         if not near.right:
             return Entry(opponent.name, near), None
         run.fresh()
-        peak = peak_extra_bytes(run.call, device)
+        taken = memory(run.call, device)
     except Exception as error:
         return Entry(opponent.name, missing=reason(error)), None
-    return Entry(opponent.name, near, peak_extra_bytes=peak), run
+    return Entry(opponent.name, near, memory=taken), run
 
 
 def _race(
@@ -169,5 +175,5 @@ def _race(
             ratio=None if place == 0 else ratio(own, seconds[:, 0]),
             share=machine.share(case.work(**sizes), typical),
             calls=calls[column],
-            rounds=len(seconds),
+            samples=tuple(map(float, own)),
         )

@@ -93,7 +93,7 @@ def _case(console: Console, record: Record, columns: _Columns, *, head: bool) ->
     case, sizes = record.case, record.sizes
     work = case.work(**sizes)
     about = [
-        case.shapes.format(**{name: f"{size:,}" for name, size in sizes.items()}),
+        case.described(sizes),
         engineering(work.flops, "FLOP"),
         engineering(work.least_bytes, "B"),
     ]
@@ -132,22 +132,23 @@ def _line(entry: Entry, first: Entry, flops: int, columns: _Columns) -> Text:
         if near == UNLIKE:
             said = "wrong: another number of results, or results of another shape"
         return Text(f"{name:<{columns.names}} ").append(said, "bold red")
-    if entry.seconds is None or entry.share is None or entry.peak_extra_bytes is None:
+    if entry.seconds is None or entry.share is None or entry.memory is None:
         return Text(f"{name:<{columns.names}} right, and not timed", "dim")
     ratio, between = "", ""
     if entry.ratio is not None:
         ratio = times(entry.ratio.median)
         between = f"{times(entry.ratio.low)}-{times(entry.ratio.high)}"
-    peak = first.peak_extra_bytes
+    peak = first.memory.peak_extra_bytes if first.memory is not None else 0
+    taken = entry.memory.peak_extra_bytes
     more = (
-        times(entry.peak_extra_bytes / peak) if peak and entry is not first else "",
+        times(taken / peak) if peak and entry is not first else "",
         engineering(flops / entry.seconds, "FLOP/s"),
     )
     cells = (
         engineering(entry.seconds, "s"),
         ratio,
         between,
-        engineering(entry.peak_extra_bytes, "B"),
+        engineering(taken, "B"),
         f"{entry.share:.0%}" if entry.share >= 0.01 else "< 1%",
         f"{near.error:.1e}",
         f"{near.allowed:.1e}",
@@ -181,7 +182,7 @@ def show_list(console: Console, cases: Iterable[Case]) -> None:
             if case.name != group and not number:
                 console.print(Text(group, "bold"))
             name = f"  {case.name}" if case.name != group else case.name
-            shapes = case.shapes.format(**{name: f"{n:,}" for name, n in case.sizes.items()})
+            shapes = case.described(case.sizes)
             style = "" if case.name != group else "bold"
             console.print(Text(f"{name:<24}", style).append(shapes, "dim"), soft_wrap=True)
 

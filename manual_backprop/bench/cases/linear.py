@@ -72,15 +72,15 @@ def _case(
         work=_work,
         opponents=(
             Opponent("by hand", _into),
-            by_hand(_matmul, "by hand, allocating"),
-            by_hand(_einsum, "einsum"),
+            by_hand(_matmul, "by hand, allocating", ours=True),
+            by_hand(_einsum, "einsum", ours=True),
             *forms,
             product_by_autograd(_linear, 3),
         ),
     )
 
 
-BROADCAST = by_hand(_broadcast, "broadcast")
+BROADCAST = by_hand(_broadcast, "broadcast", ours=True)
 ARTICLE, SMALL, LARGE = (1000, 784, 50), (8, 32, 32), (4096, 1024, 512)
 CASES = (
     _case("lin-backward-article", ARTICLE, ARTICLE, BROADCAST),

@@ -26,7 +26,7 @@ def _form(name: str, backward: Callable[[Tensor, Tensor], Tensor]) -> Opponent:
     def prepare(x: Tensor, grad_out: Tensor) -> Callable[[], Results]:
         return partial(backward, softmax(x), grad_out)
 
-    return Opponent(name, prepare)
+    return Opponent(name, prepare, ours=name != "by hand")
 
 
 def _case(n: int, k: int, quick: int) -> Case:

@@ -27,7 +27,7 @@ def _loss(weights: Sequence[Tensor], x: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(h2, w3, b3), target)
 
 
-def _run(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tensor]) -> Run:
+def learning(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], Tensor]) -> Run:
     """Learn again and again from one batch; each round begins with the first weights."""
 
     def fresh() -> None:
@@ -45,19 +45,19 @@ def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
         return _launched(x, target, *start)
     weights = [w.clone() for w in start]
     step = Captured(weights, len(x), lr=LR)
-    return _run(weights, start, lambda: step(x, target))
+    return learning(weights, start, lambda: step(x, target))
 
 
 def _launched(x: Tensor, target: Tensor, *start: Tensor) -> Run:
     weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
     step = Step(weights, len(x), lr=LR)
-    return _run(weights, start, lambda: step(x, target, loss))
+    return learning(weights, start, lambda: step(x, target, loss))
 
 
 def _one_graph(x: Tensor, target: Tensor, *start: Tensor) -> Run:
     weights = [w.clone() for w in start]
     step = OneGraph(weights, lr=LR)
-    return _run(weights, start, lambda: step(x, target))
+    return learning(weights, start, lambda: step(x, target))
 
 
 def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
@@ -73,7 +73,7 @@ def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
             optimizer.step()
             return loss.detach()
 
-        return _run(weights, start, step)
+        return learning(weights, start, step)
 
     return Opponent(name, prepare, by_compiler)
 
@@ -89,7 +89,7 @@ def _whole(name: str, mode: str = "default", only_on: str = "") -> Opponent:
             return loss
 
         one = compiled(step, mode)
-        return _run(weights, start, lambda: one(weights, x, target))
+        return learning(weights, start, lambda: one(weights, x, target))
 
     return Opponent(name, prepare, compiled=True, only_on=only_on)
 

@@ -50,7 +50,7 @@ CASES = (
         work=_work,
         opponents=(
             by_hand(back_two_layer),
-            by_hand(back_two_layer_broadcast, "broadcast"),
+            by_hand(back_two_layer_broadcast, "broadcast", ours=True),
             Opponent("autograd", _by_autograd),
         ),
     ),

@@ -1,0 +1,5 @@
+"""`python -m scripts.speed`."""
+
+from scripts.speed.command import main
+
+main()
