@@ -22,6 +22,11 @@ def name_of(case):
     return f"{case[1].__name__}-{case[2]}"
 
 
+def long(*values):
+    """A case that only -m slow tries."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def judged(op, backward, sample, dtype, device, **chosen):
     """The verdict on a backward, or on all where it is None, in one row of the grid."""
     return verify(op, backward, samples=[sample], dtypes=[dtype], devices=[device], **chosen)

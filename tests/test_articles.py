@@ -82,6 +82,7 @@ def test_a_name_stands_for_one_test():
         case("E6-loss", "loss")
 
 
+@pytest.mark.process
 def test_a_case_can_be_asked_for_by_its_name():
     asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/articles/test_b.py"]
     done = subprocess.run(

@@ -147,6 +147,7 @@ def compiled(*names):
     return done.stdout.splitlines()
 
 
+@pytest.mark.process
 def test_an_operator_compiles_whole_with_its_gradient():
     assert compiled("sigmoid_mlp") == ["sigmoid_mlp: right", "sigmoid_mlp in torch.library: right"]
 

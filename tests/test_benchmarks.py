@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ("lin-backward-small", "mnist-step-1")  # by hand in kept memory
 
 
+@pytest.mark.process
 def test_a_timed_run_writes_numbers_and_pictures(tmp_path):
     file, pictures = tmp_path / "report.json", tmp_path / "pictures/time"
     written = f"--benchmark-json={file}", f"--benchmark-histogram={pictures}"
@@ -123,6 +124,7 @@ def test_a_device_that_cannot_be_waited_for_is_refused(doubling):
         timed(Benchmark(enabled=True), Run(lambda: None), **{**doubling, "device": "meta"})
 
 
+@pytest.mark.process
 def test_what_only_timing_writes_is_refused_without_it():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/benchmarks", "--benchmark-compare-fail=min:5%"],

@@ -255,8 +255,9 @@ def test_fused_kernels_are_taken_apart_as_pytorch_takes_them_apart(name, dtype, 
 
     x = normal(11, 7).to(dtype)
     ours = rounding_budget(both, (x,), dtype)
-    monkeypatch.setattr("manual_backprop.judge.noise.STEPS", dict(decomposition_table))
-    monkeypatch.setattr("manual_backprop.judge.noise.WHOLE", {torch.ops.aten.ones_like.default})
+    for user in ("noise", "kinds"):
+        monkeypatch.setattr(f"manual_backprop.judge.{user}.STEPS", dict(decomposition_table))
+    monkeypatch.setattr("manual_backprop.judge.kinds.WHOLE", {torch.ops.aten.ones_like.default})
     for budget, theirs in zip(ours, rounding_budget(both, (x,), dtype), strict=True):
         assert torch.equal(budget.truth, theirs.truth)
         assert torch.equal(budget.allowed, theirs.allowed)

@@ -58,6 +58,7 @@ def answers(tmp_path_factory):
     ("name", "code", "line"),
     [("exit", "crash", ""), ("crash", "crash", "crash.py:3"), ("flood", "timeout", "flood.py:3")],
 )
+@pytest.mark.process
 def test_a_function_that_ends_its_process_is_a_finding(name, code, line, answers):
     (found,) = answers[name]["functions"]
     assert [finding["code"] for finding in found["findings"]] == [code]
@@ -87,6 +88,7 @@ FILES = {
 }
 
 
+@pytest.mark.process
 def test_judging_imports_neither_sympy_nor_the_compiler(tmp_path):
     for name, text in FILES.items():
         (tmp_path / f"{name}.py").write_text(text, "utf-8")
@@ -131,6 +133,7 @@ def test_what_a_right_function_does_besides_does_not_accuse_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no sessions")
+@pytest.mark.process
 def test_what_has_left_the_session_is_not_waited_for(tmp_path):
     text = (
         "import os, pathlib, time\n"
@@ -148,6 +151,7 @@ def test_what_has_left_the_session_is_not_waited_for(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
 @pytest.mark.parametrize(("number", "name"), [(15, "SIGTERM"), (40, "signal 40")])
+@pytest.mark.process
 def test_a_signal_is_told_by_its_name_or_its_number(number, name, tmp_path):
     text = f"import os\ndef back_relu(x, grad_out):\n    os.kill(os.getpid(), {number})\n"
     (tmp_path / "mine.py").write_text(text, "utf-8")
@@ -191,6 +195,7 @@ def test_ctrl_c_ends_the_process_and_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is no signal there")
+@pytest.mark.process
 def test_watch_checks_again_at_a_save_until_ctrl_c(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(RIGHT, "utf-8")

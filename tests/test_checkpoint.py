@@ -70,6 +70,7 @@ def kill_at(name, call, *words):
         ),
     ],
 )
+@pytest.mark.process
 def test_killed_in_an_epoch_or_while_it_writes_and_resumed_it_ends_with_the_same_bits(
     tmp_path, optimizer, moments
 ):

@@ -109,6 +109,7 @@ def test_an_option_may_be_given_several_times(command):
 
 
 @pytest.mark.parametrize("words", [(), ("--json", "-")])
+@pytest.mark.process
 def test_a_pipe_that_is_closed_early_ends_quietly_with_the_right_status(words):
     command = [sys.executable, "-m", "manual_backprop", "verify", "back_relu", "--dtype", "float64"]
     with subprocess.Popen(

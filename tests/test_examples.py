@@ -87,6 +87,7 @@ def test_what_is_wrong_with_an_example_is_found(code, said, tmp_path):
         check(path)
 
 
+@pytest.mark.process
 def test_from_the_shell_it_ends_cleanly_and_writes_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, EXAMPLES["activations"]],

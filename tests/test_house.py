@@ -175,6 +175,7 @@ def test_importing_the_package_or_its_cli_imports_neither_torch_nor_an_operator(
     assert run(code).stdout.strip() == "[]"
 
 
+@pytest.mark.process
 def test_verifies_where_torchvision_cannot_be_imported():
     code = (
         "import sys; sys.modules['torchvision'] = None\n"
@@ -226,6 +227,7 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.process
 def test_one_new_file_is_a_new_operator_with_its_tests_and_its_row(copy):
     (copy / "manual_backprop/ops/double.py").write_text(NEW, encoding="utf-8")
     python = [sys.executable, "-m"]
@@ -268,6 +270,7 @@ def test_a_wrong_file_stops_the_import_with_what_to_mend(text, words, tmp_path, 
     assert words in str(caught.value)
 
 
+@pytest.mark.process
 def test_the_command_line_passes_that_sentence_on(copy):
     (copy / "manual_backprop/ops/double.py").write_text("", encoding="utf-8")
     done = subprocess.run(

@@ -92,6 +92,7 @@ def test_the_sdist_holds_all_that_its_tests_need(built):
     assert {file.relative_to(ROOT).as_posix() for file in here} <= names
 
 
+@pytest.mark.process
 def test_installed_elsewhere_it_trains_on_the_digits_that_it_brought(elsewhere):
     folder, binaries = elsewhere
     words = ("train", "mnist", "--epochs", "2", "--out", folder / "run")
@@ -101,6 +102,7 @@ def test_installed_elsewhere_it_trains_on_the_digits_that_it_brought(elsewhere):
     assert last["accuracy"] > 0.8
 
 
+@pytest.mark.process
 def test_installed_elsewhere_it_judges_and_finds_its_data(elsewhere):
     folder, binaries = elsewhere
     report = json.loads(

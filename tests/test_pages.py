@@ -108,6 +108,7 @@ def test_an_annotated_op_is_shown_as_well(monkeypatch, command):
     assert as_page.code(OPS["relu"]).endswith("return grad_out")
 
 
+@pytest.mark.process
 def test_pages_can_be_written_where_the_encoding_lacks_letters():
     done = subprocess.run(
         [sys.executable, "-m", "manual_backprop", "explain", "lin", "--no-verdict"],

@@ -102,6 +102,7 @@ def copy_example(pytester, change=lambda text: text):
         pytester.path.joinpath(file.name).write_text(text, encoding="utf-8")
 
 
+@pytest.mark.process
 def test_what_is_right_passes_and_what_is_wrong_fails_with_its_cause(outside):
     outside.makepyfile(test_mine=MINE)
     copy_example(outside)

@@ -130,6 +130,7 @@ def invoke(monkeypatch):
     return lambda *words: CliRunner().invoke(command.main, [str(word) for word in words])
 
 
+@pytest.mark.process
 def test_a_quick_run_makes_numbers_pages_and_pictures_elsewhere(invoke, tmp_path):
     before = {file: file.stat().st_mtime_ns for file in ROOT.glob("docs/**/*") if file.is_file()}
     done = invoke("--quick", "--threads", 1, "--to", tmp_path)
@@ -153,6 +154,7 @@ def test_pages_alone_measure_nothing(invoke, tmp_path, monkeypatch):
         assert (tmp_path / page).read_text("utf-8") == (ROOT / page).read_text("utf-8")
 
 
+@pytest.mark.process
 def test_what_was_measured_on_another_machine_gives_way(invoke, tmp_path, monkeypatch):
     monkeypatch.setattr(command, "all_threads", lambda: (1,))
     (tmp_path / "docs/speed").mkdir(parents=True)

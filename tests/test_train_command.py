@@ -59,6 +59,7 @@ def test_a_full_disk_is_told_and_what_was_written_stays(tmp_path, monkeypatch, f
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+@pytest.mark.process
 def test_where_only_standard_output_is_full_that_is_said(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -68,6 +69,7 @@ def test_where_only_standard_output_is_full_that_is_said(tmp_path):
     assert "cannot write to standard output: No space left" in done.stderr
 
 
+@pytest.mark.process
 def test_a_pipe_that_is_closed_early_ends_no_run(tmp_path):
     with subprocess.Popen(
         [*COMMAND, "--epochs", "2", "--out", tmp_path],

@@ -21,6 +21,7 @@ from manual_backprop.training import digits
 from manual_backprop.training.digits import BadData, Digits, fingerprint, subset, whole
 from manual_backprop.training.options import LEARNING_RATES, Options
 from manual_backprop.training.train import Trainer, draw_weights, generator
+from tests.every import long
 from tests.runs import SMALL, asked, drawn, same
 
 
@@ -117,12 +118,7 @@ def adam(weight, grad, state, lr):
 
 
 @pytest.mark.parametrize(
-    ("update", "relu_logits"),
-    [
-        (sgd, False),
-        pytest.param(momentum, True, marks=pytest.mark.slow),
-        pytest.param(adam, False, marks=pytest.mark.slow),
-    ],
+    ("update", "relu_logits"), [(sgd, False), long(momentum, True), long(adam, False)]
 )
 @pytest.mark.usefixtures("uncompiled")
 def test_hand_and_autograd_learn_alike_for_200_steps(few, update, relu_logits):
