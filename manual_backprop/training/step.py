@@ -93,7 +93,6 @@ class Step:
             for weight in self.weights:
                 weight.grad = torch.empty_like(weight)
 
-    @torch.no_grad()
     def __call__(self, x: Tensor, target: Tensor, loss: Tensor | None = None) -> Tensor:
         """Learn from rows x (n, i) with class indices (n).
 
@@ -114,12 +113,20 @@ class Step:
             if n > self.largest:
                 raise ValueError(f"Step: {n} rows, and the largest batch has {self.largest}")
             kept = self.kept[n] = _Kept(self, n)
+        loss = x.new_empty(()) if loss is None else loss
+        with torch.inference_mode():  # as no_grad, and each call is spared a look at autograd
+            self._run(x, target, loss, kept)
+        if self.optimizer is not None:
+            self.optimizer.step()
+        return loss
+
+    def _run(self, x: Tensor, target: Tensor, loss: Tensor, kept: _Kept) -> None:
+        """Write the loss, and update the weights or find their gradients."""
         _w1, b1, w2, b2, w3, b3 = self.weights
         w1_t, w2_t, w3_t = self.transposed
         h1, h2, z, g1, g2 = kept.h1, kept.h2, kept.z, kept.g1, kept.g2
         z_t, g2_t, g1_t = kept.transposed
         index = target.unsqueeze(1)
-        loss = x.new_empty(()) if loss is None else loss
 
         torch.addmm(b1, x, w1_t, out=h1).relu_()
         torch.addmm(b2, h1, w2_t, out=h2).relu_()
@@ -140,9 +147,6 @@ class Step:
         mask_(g1, h1, 0, grad_input=g1)
         self._learn(1, g2_t, h1, kept.ones)
         self._learn(0, g1_t, x, kept.ones)
-        if self.optimizer is not None:
-            self.optimizer.step()
-        return loss
 
     def _learn(self, layer: int, delta_t: Tensor, given: Tensor, ones: Tensor) -> None:
         """Update a layer, or find its gradients: δᵀ (out, n) times what it was given (n, in)."""
