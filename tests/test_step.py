@@ -11,6 +11,7 @@ from manual_backprop.judge.budget import rounding_budget
 from manual_backprop.registry import OPS
 from manual_backprop.training.captured import Captured
 from manual_backprop.training.one_graph import NotCompiled, OneGraph
+from manual_backprop.training.onednn import OneDnnStep
 from manual_backprop.training.step import Step
 
 SIZES = (13, 7, 5, 3)  # i, h, j, k
@@ -61,6 +62,23 @@ def test_a_step_is_that_of_the_plain_composition(make, device, dtype, n, relu_lo
     weights, x, target = drawn(n, dtype, seed, device=device)
     step = make(weights, 11, lr=0.125, relu_logits=relu_logits)
     loss = step(x, target)
+    for budget, result in zip(budgets, (loss, *weights), strict=True):
+        assert budget.ratio(result) <= 1
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 200])
+@pytest.mark.parametrize("relu_logits", [False, True])
+def test_the_products_of_onednn_are_the_same_step(n, relu_logits, seed, monkeypatch):
+    monkeypatch.setattr("manual_backprop.training.onednn.BLOCK", 1000)  # several blocks
+    rand = torch.Generator().manual_seed(seed)
+    i, h, j, k = 97, 79, 71, 5
+    shapes = (h, i), (h,), (j, h), (j,), (k, j), (k,), (n, i)
+    *weights, x = (torch.randn(shape, generator=rand) / 8 for shape in shapes)
+    target = torch.randint(k, (n,), generator=rand)
+    budgets = rounding_budget(
+        learned(x, target, lr=0.125, relu_logits=relu_logits), weights, torch.float32
+    )
+    loss = OneDnnStep(weights, n, lr=0.125, relu_logits=relu_logits)(x, target)
     for budget, result in zip(budgets, (loss, *weights), strict=True):
         assert budget.ratio(result) <= 1
 
@@ -134,6 +152,8 @@ def test_what_it_cannot_do_is_refused():
         OneGraph(weights, lr=0.1, optimizer=torch.optim.SGD(weights))
     with pytest.raises(ValueError, match="are on cpu, and CUDA graphs run on a GPU; use Step"):
         Captured(weights, 11, lr=0.1)
+    with pytest.raises(ValueError, match=r"a weight is torch\.float64 on cpu; .*; use Step"):
+        OneDnnStep(weights, 11, lr=0.1)
     with pytest.raises(ValueError, match="11 rows, and the largest batch has 10"):
         Step(weights, 10, lr=0.1)(x, target)
     with pytest.raises(RuntimeError, match="out of bounds"):

@@ -288,7 +288,7 @@ def test_what_cannot_be_fetched_is_exit_2_and_says_which_files_to_bring(monkeypa
 def test_options_that_there_are_not_are_refused():
     for wrong, words in (
         ({"optimizer": "rmsprop"}, "no optimizer 'rmsprop'; there are sgd, momentum, adam"),
-        ({"gradient": "none"}, "no gradient 'none'; there are hand, compiled, composed, autograd"),
+        ({"gradient": "none"}, "no gradient 'none'; there are hand, onednn, compiled, composed"),
         ({"dtype": "int64"}, "no dtype 'int64'; there are float64, "),
         ({"epochs": 0}, "epochs is 0; it is at least 1"),
         ({"batch_size": -1}, "batch_size is -1; it is at least 1"),

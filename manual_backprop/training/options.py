@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from manual_backprop.commands import DTYPES
 
-Gradient = Literal["hand", "compiled", "composed", "autograd"]
+Gradient = Literal["hand", "onednn", "compiled", "composed", "autograd"]
 Optimizer = Literal["sgd", "momentum", "adam"]
 LARGEST_SEED = 2**63 - 1
 LARGEST_LR = 1000.0  # ten times it, adam's first step, is a number in float16 too
@@ -24,8 +24,9 @@ class Options:
         batch_size: images per step; the last step of an epoch takes what is left.
         lr: learning rate, above 0 and at most 1000.
         optimizer: what moves the weights; momentum is 0.9, and adam has PyTorch's own betas.
-        gradient: by hand in kept memory (`Step`), by hand as one graph of torch.compile
-            (`OneGraph`), composed of the operators' own backwards, or by torch.autograd.
+        gradient: by hand in kept memory (`Step`), by oneDNN's products (`OneDnnStep`) or as one
+            graph of torch.compile (`OneGraph`), composed of the operators' own backwards, or by
+            torch.autograd. oneDNN's are for plain sgd in float32 on the CPU.
         relu_logits: whether a relu comes after the last layer too.
         device: as in "cpu" and "cuda:1".
         dtype: of weights, images and gradients.
@@ -54,6 +55,12 @@ class Options:
         for name in ("epochs", "batch_size"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} is {value}; it is at least 1")
+        own = (self.optimizer, self.dtype, self.device)
+        if self.gradient == "onednn" and own != ("sgd", "float32", "cpu"):
+            raise ValueError(
+                "gradient onednn is for plain sgd in float32 on the cpu, and this is "
+                f"{self.optimizer} in {self.dtype} on {self.device}; leave it at hand"
+            )
         if not 0 <= self.seed <= LARGEST_SEED:
             raise ValueError(f"seed is {self.seed}; it is from 0 to {LARGEST_SEED}")
         if not 0 < self.lr <= LARGEST_LR:

@@ -122,15 +122,14 @@ class Step:
 
     def _run(self, x: Tensor, target: Tensor, loss: Tensor, kept: _Kept) -> None:
         """Write the loss, and update the weights or find their gradients."""
-        _w1, b1, w2, b2, w3, b3 = self.weights
-        w1_t, w2_t, w3_t = self.transposed
+        *_, w3, b3 = self.weights
         h1, h2, z, g1, g2 = kept.h1, kept.h2, kept.z, kept.g1, kept.g2
         z_t, g2_t, g1_t = kept.transposed
         index = target.unsqueeze(1)
 
-        torch.addmm(b1, x, w1_t, out=h1).relu_()
-        torch.addmm(b2, h1, w2_t, out=h2).relu_()
-        torch.addmm(b3, h2, w3_t, out=z)
+        self._forward(0, x, h1)
+        self._forward(1, h1, h2)
+        torch.addmm(b3, h2, self.transposed[2], out=z)
         if self.relu_logits:
             kept.top.copy_(z.relu_())
         torch.log_softmax(z, 1, out=z)
@@ -143,10 +142,18 @@ class Step:
         torch.mm(z, w3, out=g2)
         mask_(g2, h2, 0, grad_input=g2)
         self._learn(2, z_t, h2, kept.ones)
-        torch.mm(g2, w2, out=g1)
+        self._back(1, g2, g1)
         mask_(g1, h1, 0, grad_input=g1)
         self._learn(1, g2_t, h1, kept.ones)
         self._learn(0, g1_t, x, kept.ones)
+
+    def _forward(self, layer: int, given: Tensor, out: Tensor) -> None:
+        """A hidden layer of what it is given (n, in), into out (n, out)."""
+        torch.addmm(self.weights[2 * layer + 1], given, self.transposed[layer], out=out).relu_()
+
+    def _back(self, layer: int, delta: Tensor, out: Tensor) -> None:
+        """δ (n, out) times the layer's weights, into out (n, in)."""
+        torch.mm(delta, self.weights[2 * layer], out=out)
 
     def _learn(self, layer: int, delta_t: Tensor, given: Tensor, ones: Tensor) -> None:
         """Update a layer, or find its gradients: δᵀ (out, n) times what it was given (n, in)."""

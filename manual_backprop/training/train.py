@@ -3,9 +3,9 @@
     w ← w - lr w̄        for every weight and bias w, batch by batch; momentum and adam on request
 
 `Step` does all of it in kept memory, and `Captured` launches it at once on a GPU. To compare with,
-`gradient="compiled"` has torch.compile make one graph of the same formulas, "composed" puts the
-gradients together from the operators' own backwards, and "autograd" lets torch.autograd find them
-from the same forward.
+`gradient="onednn"` multiplies by another library, "compiled" has torch.compile make one graph of
+the same formulas, "composed" puts the gradients together from the operators' own backwards, and
+"autograd" lets torch.autograd find them from the same forward.
 
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 8.3; on the weights that it begins
     with: He, Zhang, Ren, Sun, Delving deep into rectifiers (2015), 2.2
@@ -31,6 +31,7 @@ from manual_backprop.ops.cross_entropy import cross_entropy
 from manual_backprop.training.captured import Captured
 from manual_backprop.training.digits import CLASSES, PIXELS, Digits
 from manual_backprop.training.one_graph import OneGraph
+from manual_backprop.training.onednn import OneDnnStep
 from manual_backprop.training.options import Options
 from manual_backprop.training.step import Step
 
@@ -139,7 +140,7 @@ class Trainer:
 
     def step(self, x: Tensor, target: Tensor) -> Tensor:
         """Learn from rows x (n, 784) with class indices (n); the loss is that before."""
-        if self.options.gradient in ("hand", "compiled"):
+        if self.options.gradient in ("hand", "onednn", "compiled"):
             if self._kept is None or self._kept.largest < len(x):
                 self._kept = self._by_hand(len(x))
             return self._kept(x, target)
@@ -158,6 +159,8 @@ class Trainer:
         update |= {"lr": self.options.lr} if plain else {"optimizer": self.optimizer}
         if self.options.gradient == "compiled":
             return OneGraph(self.weights, **update)
+        if self.options.gradient == "onednn":
+            return OneDnnStep(self.weights, largest, **update)
         on_gpu = all(weight.is_cuda for weight in self.weights)
         return (Captured if plain and on_gpu else Step)(self.weights, largest, **update)
 

@@ -168,6 +168,7 @@ def opponents() -> tuple[Opponent, ...]:
     known = {opponent.name: opponent for opponent in STEP.opponents}
     found = [*map(_opponent, RUNGS), replace(known["by hand"], name=KEPT)]
     found += [known[name] for name in BESIDE]
+    found.append(replace(known["by hand, oneDNN"], name="oneDNN"))
     return (*found, replace(known["by hand, compiled"], name="one graph"))
 
 

@@ -15,6 +15,7 @@ from manual_backprop.bench.measure import Work
 from manual_backprop.judge.draw import Rand
 from manual_backprop.training.captured import Captured
 from manual_backprop.training.one_graph import OneGraph
+from manual_backprop.training.onednn import OneDnnStep
 from manual_backprop.training.step import Step
 
 LR = 0.01
@@ -51,6 +52,12 @@ def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
 def _launched(x: Tensor, target: Tensor, *start: Tensor) -> Run:
     weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
     step = Step(weights, len(x), lr=LR)
+    return learning(weights, start, lambda: step(x, target, loss))
+
+
+def _by_onednn(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+    weights, loss = [w.clone() for w in start], torch.empty(())
+    step = OneDnnStep(weights, len(x), lr=LR)
     return learning(weights, start, lambda: step(x, target, loss))
 
 
@@ -136,6 +143,7 @@ def _case(n: int) -> Case:
         opponents=(
             Opponent("by hand", _by_hand),
             Opponent("by hand, no CUDA graph", _launched, ours=True, only_on="cuda"),
+            Opponent("by hand, oneDNN", _by_onednn, ours=True, only_on="cpu"),
             Opponent("by hand, compiled", _one_graph, compiled=True, ours=True),
             _eager("autograd", fused=False),
             _eager("fused SGD", fused=True),
