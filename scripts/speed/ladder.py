@@ -2,6 +2,7 @@
 
     rung 0   the house's plain backwards, composed, and w -= lr g
     rung 7   `training.step.Step`
+    rung 8   `training.onednn.OneDnnStep`
 
 All rungs compute what the case mnist-step of the benchmark computes, are held to its truth, and
 take turns in one race, so that what a rung gains over the one before it is a paired ratio.
@@ -150,8 +151,8 @@ RUNGS = (
     Rung("relu in place", relu_in_place),
     Rung("update inside", update_inside),
 )
-KEPT = "memory kept"  # the last rung, which is Step
-NAMES = (*(rung.name for rung in RUNGS), KEPT)
+KEPT, ONEDNN = "memory kept", "oneDNN"  # the last rungs: Step and OneDnnStep
+NAMES = (*(rung.name for rung in RUNGS), KEPT, ONEDNN)
 BESIDE = ("autograd", "fused SGD")
 
 
@@ -167,8 +168,8 @@ def opponents() -> tuple[Opponent, ...]:
     """All rungs from the lowest, then autograd and what is compiled."""
     known = {opponent.name: opponent for opponent in STEP.opponents}
     found = [*map(_opponent, RUNGS), replace(known["by hand"], name=KEPT)]
+    found.append(replace(known["by hand, oneDNN"], name=ONEDNN))
     found += [known[name] for name in BESIDE]
-    found.append(replace(known["by hand, oneDNN"], name="oneDNN"))
     return (*found, replace(known["by hand, compiled"], name="one graph"))
 
 

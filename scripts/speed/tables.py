@@ -1,13 +1,13 @@
 """Tables and single numbers as Markdown, from the JSON alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 
 from manual_backprop.bench.race import Ratio
 from manual_backprop.bench.show import AGAINST, WIDEST, engineering, times
 from manual_backprop.commands import Mistake
-from scripts.speed.ladder import BESIDE, KEPT, NAMES
+from scripts.speed.ladder import BESIDE, KEPT, NAMES, ONEDNN
 from scripts.speed.results import Measured, Report, Results, Timed, in_threads
 
 NOTHING = "-"
@@ -185,21 +185,22 @@ def _bytes(entry: Timed | None) -> str:
 
 def gain(results: Results, *, rung: str) -> str:
     """How many times as fast a rung is as the one before it."""
-    before = NAMES[NAMES.index(rung) - 1]
-    return _gains(results, rung, before)
+    return _gains(results, {"": (rung, NAMES[NAMES.index(rung) - 1])})
 
 
 def over_autograd(results: Results) -> str:
-    """How many times as fast the last rung is as autograd with fused SGD."""
-    return _gains(results, KEPT, "fused SGD")
+    """How many times as fast the last two rungs are as autograd with fused SGD."""
+    return _gains(results, {f", {name}": (name, "fused SGD") for name in (KEPT, ONEDNN)})
 
 
-def _gains(results: Results, rung: str, before: str) -> str:
+def _gains(results: Results, pairs: Mapping[str, tuple[str, str]]) -> str:
+    """A row for each number of threads and each pair of a rung and what it is compared with."""
     rows = []
     for threads, report in results.of("ladder"):
         cases, head = _batches(report)
-        found = [case.opponents[before].times(case.opponents[rung]) for case in cases]
-        rows.append([in_threads(threads), *map(between, found)])
+        for name, (rung, before) in pairs.items():
+            found = [case.opponents[before].times(case.opponents[rung]) for case in cases]
+            rows.append([f"{in_threads(threads)}{name}", *map(between, found)])
     return table(["times as fast", *head], rows)
 
 

@@ -4,6 +4,7 @@ Without it 3 n k numbers pass through memory, with it several times n k k.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -13,11 +14,12 @@ from manual_backprop.bench.case import (
     Case,
     Opponent,
     Results,
+    in_place,
     product_by_autograd,
     vector_jacobian_product,
 )
 from manual_backprop.bench.measure import Work
-from manual_backprop.ops.softmax import back_softmax, back_softmax_jacobian
+from manual_backprop.ops.softmax import back_softmax, back_softmax_, back_softmax_jacobian
 
 softmax = partial(torch.softmax, dim=-1)
 
@@ -27,6 +29,10 @@ def _form(name: str, backward: Callable[[Tensor, Tensor], Tensor]) -> Opponent:
         return partial(backward, softmax(x), grad_out)
 
     return Opponent(name, prepare, ours=name != "by hand")
+
+
+def _saved(x: Tensor, grad_out: Tensor) -> tuple[Tensor, Tensor]:
+    return softmax(x), grad_out
 
 
 def _case(n: int, k: int, quick: int) -> Case:
@@ -42,6 +48,7 @@ def _case(n: int, k: int, quick: int) -> Case:
         work=lambda n, k: Work(flops=4 * n * k, least_bytes=4 * 3 * n * k),
         opponents=(
             _form("by hand", back_softmax),
+            replace(in_place(back_softmax_, 1, "in place", _saved), ours=True),
             _form("Jacobian", back_softmax_jacobian),
             product_by_autograd(softmax, 1),
         ),
