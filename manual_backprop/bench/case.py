@@ -155,7 +155,7 @@ def product_by_autograd(forward: Callable[..., Tensor], count: int) -> Opponent:
 
 
 def loss_by_autograd(
-    forward: Callable[..., Tensor], count: int, *, by_compiler: bool = False
+    forward: Callable[..., Tensor], count: int, *, by_compiler: bool = False, name: str = ""
 ) -> Opponent:
     """The loss and its gradients with respect to the first `count` inputs, forward included."""
 
@@ -165,7 +165,8 @@ def loss_by_autograd(
 
         return lambda: _with_gradients(loss_of(*leaves, *inputs[count:]), leaves)
 
-    return Opponent("torch.compile" if by_compiler else "autograd", prepare, by_compiler)
+    usual = "torch.compile" if by_compiler else "autograd"
+    return Opponent(name or usual, prepare, by_compiler)
 
 
 def compiled(function: Callable[..., Any], mode: str = "default") -> Callable[..., Any]:

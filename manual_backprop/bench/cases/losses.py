@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from manual_backprop.bench.case import (
     Case,
@@ -101,6 +101,14 @@ def _linear_cross_entropy(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
     return F.cross_entropy(F.linear(x, w), target)
 
 
+def _in_chunks(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
+    """PyTorch's own, which holds the logits of a few rows at a time."""
+    if not hasattr(F, "linear_cross_entropy"):
+        raise NotImplementedError("PyTorch has linear_cross_entropy from 2.13 on")
+    options = nn.LinearCrossEntropyOptions()
+    return F.linear_cross_entropy(x, w, target, options=options)
+
+
 def _linear_cross_entropy_and_grad(x: Tensor, w: Tensor, target: Tensor) -> Results:
     loss, grads = linear_cross_entropy_and_grad(x, w, target)
     return loss, *grads
@@ -123,6 +131,7 @@ LINEAR_CROSS_ENTROPY = Case(
     opponents=(
         by_hand(_linear_cross_entropy_and_grad),
         loss_by_autograd(_linear_cross_entropy, 2),
+        loss_by_autograd(_in_chunks, 2, name="torch in chunks"),
         loss_by_autograd(_linear_cross_entropy, 2, by_compiler=True),
     ),
 )
