@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,12 @@ def in_own_process(part: str, threads: int, *, quick: bool) -> dict[str, Any]:
     from scripts.speed.parts import measure
 
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(measure, part, threads, quick=quick).result()
+        try:
+            return pool.submit(measure, part, threads, quick=quick).result()
+        except KeyboardInterrupt:
+            for child in active_children():  # else it goes on to the end of its part
+                child.terminate()
+            raise
 
 
 def all_threads() -> tuple[int, ...]:
