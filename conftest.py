@@ -89,10 +89,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("dtype", [getattr(torch, name) for name in names], ids=names)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """One process judges all of an operator, so that no other draws its samples once more."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
+    if hasattr(config, "workerinput"):  # a process of xdist, which has read the command alone
+        config.option.loadgroup = True
     for item in items:
         params = (
             item.callspec.params

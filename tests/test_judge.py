@@ -16,6 +16,7 @@ from tests.every import (
     every_op,
     every_small_backward,
     judged,
+    long,
     name_of,
 )
 from tests.spoilings import spoilings
@@ -29,10 +30,10 @@ def is_network(op):
 def let_pass(op, dtype, tried):
     """How many spoilings may go unnoticed: in few digits a network's rounding hides some."""
     few_digits = dtype in (torch.bfloat16, torch.float16)
-    return max(1, tried // 10) if is_network(op) and few_digits else 0
+    return -(-tried // 10) if is_network(op) and few_digits else 0
 
 
-def spoiled(op, backward, sample, dtype, device, seed, *, causes, some=slice(None)):
+def spoiled(op, backward, sample, dtype, device, seeds, *, causes, some=slice(None)):
     """What is found of each spoiling, and the codes that name it rightly."""
     for spoil, codes in [*spoilings(op, backward, sample).items()][some]:
         verdict = judged(
@@ -41,7 +42,7 @@ def spoiled(op, backward, sample, dtype, device, seed, *, causes, some=slice(Non
             sample,
             dtype,
             device,
-            seeds=(seed,),
+            seeds=seeds,
             kinks="reject",
             parts=("values", "promises", "made"),
             causes=causes,
@@ -52,14 +53,15 @@ def spoiled(op, backward, sample, dtype, device, seed, *, causes, some=slice(Non
 DTYPES = torch.float64, torch.bfloat16, torch.float32, torch.float16
 
 
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("whole", [False, long(True)])
 @every_small_backward
 def test_every_spoiling_is_noticed(op, backward, sample, dtype, device, seed, whole):
     """In short each dtype tries one spoiling in four, others than the next dtype."""
     some = slice(None) if whole else slice(DTYPES.index(dtype), None, len(DTYPES))
+    seeds = (seed, seed + 1) if whole else (seed,)
     tried, missed = 0, []
     for name, found, codes in spoiled(
-        op, backward, sample, dtype, device, seed, causes=False, some=some
+        op, backward, sample, dtype, device, seeds, causes=False, some=some
     ):
         tried += 1
         if not found or not found <= codes | {"unknown", "kink"}:  # for no cause is looked for
@@ -86,7 +88,7 @@ def test_every_spoiling_is_named(op, backward, sample, device, seed):
     missed = [
         (name, found)
         for name, found, codes in spoiled(
-            op, backward, sample, torch.float64, device, seed, causes=True
+            op, backward, sample, torch.float64, device, (seed, seed + 1), causes=True
         )
         if not found or not found <= codes
     ]
@@ -164,10 +166,11 @@ def test_greater_or_equal_at_the_kink_is_noticed(op, wrong, sample, dtype, devic
     assert not verdict.ok
 
 
+@pytest.mark.parametrize("count", [15, long(300)])
 @every_op
-def test_right_backwards_raise_no_alarm(op, dtype, seed):
-    """The long form: python -m scripts.alarms --trials 10000."""
-    scores = trials(op.name, str(dtype).removeprefix("torch."), 15, 10_000 * (seed + 1))
+def test_right_backwards_raise_no_alarm(op, dtype, seed, count):
+    """The longest form: python -m scripts.alarms --trials 10000."""
+    scores = trials(op.name, str(dtype).removeprefix("torch."), count, 10_000 * (seed + 1))
     for name, score in scores.items():
         assert not score.alarms, f"{name}: {score.example}"
         assert score.worst < 1

@@ -84,7 +84,7 @@ def test_every_rung_learns_what_the_step_learns(name, n):
     assert not truth.closeness(run.call()).right, "it does not learn"
 
 
-def test_each_rung_asks_for_no_more_memory_than_the_one_before():
+def test_the_update_inside_saves_memory_and_what_is_kept_asks_for_none():
     case = ladder.case(11)
     inputs = case.inputs(case.small)
     taken = {}

@@ -152,7 +152,7 @@ def test_what_it_cannot_do_is_refused():
         OneGraph(weights, lr=0.1, optimizer=torch.optim.SGD(weights))
     with pytest.raises(ValueError, match="are on cpu, and CUDA graphs run on a GPU; use Step"):
         Captured(weights, 11, lr=0.1)
-    with pytest.raises(ValueError, match=r"a weight is torch\.float64 on cpu; .*; use Step"):
+    with pytest.raises(ValueError, match=r"a weight is torch\.float64 on cpu, and .*; use Step"):
         OneDnnStep(weights, 11, lr=0.1)
     with pytest.raises(ValueError, match="11 rows, and the largest batch has 10"):
         Step(weights, 10, lr=0.1)(x, target)

@@ -31,7 +31,6 @@ Numerical Algorithms, 2nd edition, 2002, section 4.2.
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,8 +38,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.calls import Calls
 from manual_backprop.judge.noise import Kinks, Noise
+from manual_backprop.judge.recording import Recording
 
 RUNS = 8
 LARGE = 2**18  # numbers; then many entries of one run tell what one entry of many runs would
@@ -168,8 +167,8 @@ def budgets(
 class _Runs:
     """Noisy runs of one function on the same inputs, of which only two are run as they are.
 
-    The others make the calls of the first again, if those give the second's bits as well. What they
-    return is the same in any case.
+    The others make the calls of the first again, if those give the second's bits as well; where
+    with other numbers they would not be the calls, the function is run itself.
 
     Args:
         function: float64 tensors of the inputs' shapes -> results.
@@ -185,7 +184,7 @@ class _Runs:
         several: bool,
     ) -> None:
         self.function, self.inputs, self.several = function, inputs, several
-        self.calls: Calls | None = None
+        self.recording: Recording | None = None
         self.count = 0
 
     def results(self, noise: Noise) -> tuple[Tensor, ...]:
@@ -195,30 +194,33 @@ class _Runs:
             Exception: whatever the function raises.
         """
         self.count += 1
-        if self.count > 2 and self.calls is not None:
-            return noise.played(self.calls, self.inputs)
         again = noise.again()
-        results = noise.results(self.function, self.inputs, record=self.several and self.count == 1)
-        if self.count == 1:
-            self.calls = noise.calls
-        elif self.calls is not None and not _same(again, self.calls, self.inputs, results):
-            self.calls = None
+        if self.count > 2 and (played := self._played(noise)) is not None:
+            return played
+        results = again.results(self.function, self.inputs, record=self.several and self.count == 1)
+        if self.count == 1 and again.recording is not None and again.recording.faithful:
+            self.recording = again.recording
+        elif self.count == 2:
+            moved = [tensor.clone() for tensor in noise.kinks.moved]
+            played = self._played(noise)
+            if played is None or not all(map(_same, played, results)):
+                self.recording, noise.kinks.moved = None, moved
         return results
 
+    def _played(self, noise: Noise) -> tuple[Tensor, ...] | None:
+        """The recorded calls made in a run; None, and no trace, where they are not its calls."""
+        if self.recording is None:
+            return None
+        moved = [tensor.clone() for tensor in noise.kinks.moved]
+        try:
+            return noise.played(self.recording, self.inputs)
+        except Exception:  # OtherPath, or a kernel's own about shapes that do not fit any more
+            noise.kinks.moved = moved
+            return None
 
-def _same(noise: Noise, calls: Calls, inputs: Sequence[Tensor], results: Sequence[Tensor]) -> bool:
-    """Whether the recorded calls give the same bits; if not, they leave no trace."""
-    moved = [tensor.clone() for tensor in noise.kinks.moved]
-    with suppress(Exception):  # a run that took another path may not even be possible here
-        if all(map(_alike, noise.played(calls, inputs), results)):
-            return True
-    noise.kinks.moved = moved
-    return False
 
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    bits = (tensor.nan_to_num(nan=0.1) for tensor in (one, other))
-    return one.shape == other.shape and torch.equal(*bits)
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, 0, 0, equal_nan=True)
 
 
 def _widened(

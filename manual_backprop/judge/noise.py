@@ -24,7 +24,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from manual_backprop.judge.calls import Calls, each
 from manual_backprop.judge.kernels import STEPS, kernel
 from manual_backprop.judge.kinds import (
     CONTRACTIONS,
@@ -38,6 +37,7 @@ from manual_backprop.judge.kinds import (
     meets_kink,
     replaced,
 )
+from manual_backprop.judge.recording import Recording, each
 
 aten = torch.ops.aten
 
@@ -94,6 +94,8 @@ class Kinks(Watch):
             with self:  # the truth is still the kernel's own
                 STEPS[func](*args, **kwargs)
         result = kernel(func)(*args, **kwargs)
+        if func._schema.is_mutable:
+            self.kept = False  # what was met before may have been written over
         if self.kept and not func.is_view:
             self.values += filter(is_float, each(result))
         return result
@@ -143,7 +145,7 @@ class Noise(Watch):
         self.kinks = kinks
         self.met = 0
         self.side = side
-        self.calls: Calls | None = None
+        self.recording: Recording | None = None
 
     def results(
         self,
@@ -154,23 +156,23 @@ class Noise(Watch):
     ) -> tuple[Tensor, ...]:
         """What the function of float64 tensors of the inputs' shapes returns in this run.
 
-        With `record`, what it calls is in `calls`.
+        With `record`, what it calls is in `recording`.
 
         Raises:
             Exception: whatever the function raises.
         """
         moved = self._moved(inputs)
         if record:
-            self.calls = Calls(moved)
+            self.recording = Recording(moved)
         with self:
             results = function(*moved)
-        if self.calls is not None:
-            self.calls.end(results)
+        if self.recording is not None:
+            self.recording.end(results)
         return results
 
-    def played(self, calls: Calls, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def played(self, recording: Recording, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The same by the calls that another run recorded."""
-        return calls.play(self._moved(inputs), self.call)
+        return recording.play(self._moved(inputs), self.call)
 
     def _moved(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         return [self.rounded(t) if t.is_floating_point() else t.clone() for t in inputs]
@@ -196,15 +198,17 @@ class Noise(Watch):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = kwargs or {}
-        if decomposes(func, args) and func is not aten.ones_like.default:
+        if decomposes(func, args):
             with self:
                 steps = STEPS[func](*args, **kwargs)
             if steps is not NotImplemented:  # as some are where sums have a fixed order
                 return steps
         terms = _terms(func, args, kwargs)
+        if self.recording is None:
+            return self.call(func, args, kwargs, terms)
+        given = self.recording.given(func, args, kwargs)
         result = self.call(func, args, kwargs, terms)
-        if self.calls is not None:
-            self.calls.record(func, args, kwargs, result, terms)
+        self.recording.record(func, args, kwargs, given, result, terms)
         return result
 
     def call(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], terms: _Terms) -> Any:

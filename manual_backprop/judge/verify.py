@@ -58,7 +58,7 @@ def verify(
             layout; promises; shapes on meta tensors, which have no numbers; values on inputs that
             the judge makes itself.
         causes: whether to look for the cause of a wrong value; quicker without, and its code is
-            then "unknown".
+            then "unknown", or "kink" where it is on one.
         progress: called after each backward x sample x dtype x device.
 
     Raises:

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from manual_backprop.blocks import rows_at_once
+from manual_backprop.onednn import linear, multiplies
 from manual_backprop.op import Op
 from manual_backprop.ops.cross_entropy import (
     back_cross_entropy,
@@ -92,17 +93,17 @@ def linear_cross_entropy_and_grad(
     )
     some_class = target.masked_fill(target == ignore_index, 0)
     at_once = rows_at_once(len(w), blocks=4)
-    z_of_all = x.new_empty(min(at_once, len(x)), len(w))
+    product = linear if multiplies(x, w) else F.linear
     grad_x, grad_w, losses = x.new_empty(x.shape), w.new_empty(w.shape), torch.empty_like(rows)
     for begin in range(0, max(1, len(x)), at_once):
         here = slice(begin, begin + at_once)
-        z = z_of_all[: len(x[here])]
-        torch.mm(x[here], w.T, out=z)
+        z = product(x[here], w)
         losses[here] = losses_and_grad_(
             z, some_class[here], rows[here], label_smoothing=label_smoothing
         )
-        torch.mm(z, w, out=grad_x[here])
+        grad_x[here] = product(z, w.T)
         grad_w.addmm_(z.T, x[here], beta=int(begin > 0))  # 0: what is there is not read
+        del z  # else it is held while the next is made
     loss = reduce_kept(losses, target, reduction=reduction, ignore_index=ignore_index)
     return loss, (grad_x, grad_w)
 

@@ -63,11 +63,18 @@ class Captured:
             The mean loss of the rows before the step.
 
         Raises:
-            ValueError: more rows than the largest batch.
+            ValueError: more rows than the largest batch, or another shape, dtype or device than
+                in the first batch of so many rows.
         """
         kept = self._recorded.get(len(x))
         if kept is None:
             kept = self._recorded[len(x)] = self._record(x, target)
+        for name, new, first in (("x", x, kept.x), ("target", target, kept.target)):
+            if (new.shape, new.dtype, new.device) != (first.shape, first.dtype, first.device):
+                raise ValueError(
+                    f"Captured: {name} is {tuple(new.shape)} {new.dtype} on {new.device}, and was "
+                    f"{tuple(first.shape)} {first.dtype} on {first.device} when it was recorded"
+                )
         kept.x.copy_(x)
         kept.target.copy_(target)
         kept.graph.replay()
@@ -85,6 +92,8 @@ class Captured:
             for weight, start in zip(self.step.weights, before, strict=True):
                 weight.copy_(start)
         torch.cuda.current_stream(x.device).wait_stream(beside)
-        with torch.cuda.graph(kept.graph):
+        with torch.cuda.graph(
+            kept.graph, stream=beside
+        ):  # of the weights' GPU, not the current one
             self.step(kept.x, kept.target, kept.loss)
         return kept

@@ -208,6 +208,8 @@ def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bo
     from manual_backprop.training.one_graph import NotCompiled
     from manual_backprop.training.train import Diverged, Trainer
 
+    if start.options.gradient == "onednn" and not torch.backends.mkldnn.is_available():
+        raise Mistake("this PyTorch is built without oneDNN; leave --gradient at hand")
     try:
         trainer = Trainer(start.options)
         history: list[Epoch] = []

@@ -102,14 +102,13 @@ class OneGraph:
             The mean loss of the rows before the step.
 
         Raises:
-            NotCompiled: there is no C++ compiler, or it failed.
+            NotCompiled: there is no C++ compiler, it failed, or this process has compiled the step
+                for more batch sizes than PyTorch keeps (8).
         """
         try:
             done = self._graph(self.weights, x, target)
-        except RuntimeError as error:
-            from torch._dynamo.exc import TorchDynamoException  # seconds, spent by now
-
-            if not isinstance(error, TorchDynamoException):
+        except Exception as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             raise NotCompiled(f"torch.compile: {reason(error)}") from error
         if isinstance(done, Tensor):

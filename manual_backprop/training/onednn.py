@@ -1,27 +1,21 @@
 """The training step of `step.py` by the matrix products of oneDNN, on a CPU.
 
-PyTorch multiplies float32 matrices with MKL, which on processors of other makers than its own does
-not use AVX-512; oneDNN, which PyTorch brings too, does, and is up to twice as fast there from some
-sixty rows on. With fewer rows this is `Step`. Its products allocate their results, so a weight
-gradient is made and applied in blocks of rows, which keeps it small.
+Where MKL leaves AVX-512 unused they are up to twice as fast from some sixty rows on; with fewer
+rows this is `Step`. They allocate their results, so a weight gradient is made and applied in blocks
+of rows, which keeps it small.
 
-Source: as `step.py`; the products are those that torch.compile calls for frozen weights
+Source: as `step.py`
 """
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
+from manual_backprop.onednn import linear, multiplies
 from manual_backprop.training.step import Step
 
 FEW = 64  # rows, below which its calls cost more than they spare
 BLOCK = 10**5  # numbers of a weight gradient that are made at a time
-
-
-def linear(x: Tensor, w: Tensor, b: Tensor | None = None, *, then: str = "none") -> Tensor:
-    """x (n, i) wᵀ + b (o), with w (o, i), and then "relu" or "none": (n, o)."""
-    return torch.ops.mkldnn._linear_pointwise(x, w, b, then, [], "")  # type: ignore[no-any-return]
 
 
 class OneDnnStep(Step):
@@ -40,13 +34,11 @@ class OneDnnStep(Step):
     def __init__(
         self, weights: Sequence[Tensor], largest: int, *, lr: float, relu_logits: bool = False
     ) -> None:
-        if not torch.backends.mkldnn.is_available():
-            raise ValueError("OneDnnStep: this PyTorch is built without oneDNN; use Step")
         for weight in weights:
-            if weight.dtype is not torch.float32 or weight.device.type != "cpu":
+            if not multiplies(weight):
                 raise ValueError(
-                    f"OneDnnStep: a weight is {weight.dtype} on {weight.device}; it multiplies "
-                    "float32 on the CPU; use Step"
+                    f"OneDnnStep: a weight is {weight.dtype} on {weight.device}, and oneDNN, where "
+                    "PyTorch is built with it, multiplies float32 on the CPU; use Step"
                 )
         super().__init__(weights, largest, lr=lr, relu_logits=relu_logits)
 

@@ -69,7 +69,8 @@ def main(
 
     Exit status: 0 written, 1 something was wrong or it was stopped, 2 a mistake in the command.
     """
-    if quick and to is None:
+    root = ROOT if to is None else to.resolve()
+    if quick and root == ROOT:
         raise click.UsageError(
             "the numbers of --quick are not for the pages here: say with --to where they should go"
         )
@@ -82,7 +83,6 @@ def main(
             raise click.BadParameter(
                 f"no part {part!r}; there are {', '.join(PARTS)}", param_hint="PART"
             )
-    root = to or ROOT
     if root != ROOT:
         copy_pages(root)
     folder = root / "docs/speed"

@@ -161,13 +161,13 @@ def _opponent(rung: Rung) -> Opponent:
         weights = [w.clone() for w in start]
         return learning(weights, start, lambda: rung.step(weights, x, target))
 
-    return Opponent(rung.name, prepare)
+    return Opponent(rung.name, prepare, ours=True)
 
 
 def opponents() -> tuple[Opponent, ...]:
     """All rungs from the lowest, then autograd and what is compiled."""
     known = {opponent.name: opponent for opponent in STEP.opponents}
-    found = [*map(_opponent, RUNGS), replace(known["by hand"], name=KEPT)]
+    found = [*map(_opponent, RUNGS), replace(known["by hand"], name=KEPT, ours=True)]
     found.append(replace(known["by hand, oneDNN"], name=ONEDNN))
     found += [known[name] for name in BESIDE]
     return (*found, replace(known["by hand, compiled"], name="one graph"))

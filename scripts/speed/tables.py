@@ -199,9 +199,16 @@ def _gains(results: Results, pairs: Mapping[str, tuple[str, str]]) -> str:
     for threads, report in results.of("ladder"):
         cases, head = _batches(report)
         for name, (rung, before) in pairs.items():
-            found = [case.opponents[before].times(case.opponents[rung]) for case in cases]
-            rows.append([f"{in_threads(threads)}{name}", *map(between, found)])
+            found = [
+                _gained(case.opponents.get(before), case.opponents.get(rung)) for case in cases
+            ]
+            rows.append([f"{in_threads(threads)}{name}", *found])
     return table(["times as fast", *head], rows)
+
+
+def _gained(before: Timed | None, rung: Timed | None) -> str:
+    there = before and rung and before.there and rung.there
+    return between(before.times(rung)) if there and before and rung else NOTHING
 
 
 TABLES: dict[str, Callable[[Results], str]] = {

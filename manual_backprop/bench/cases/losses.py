@@ -103,10 +103,15 @@ def _linear_cross_entropy(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
 
 def _in_chunks(x: Tensor, w: Tensor, target: Tensor) -> Tensor:
     """PyTorch's own, which holds the logits of a few rows at a time."""
-    if not hasattr(F, "linear_cross_entropy"):
-        raise NotImplementedError("PyTorch has linear_cross_entropy from 2.13 on")
     options = nn.LinearCrossEntropyOptions()
     return F.linear_cross_entropy(x, w, target, options=options)
+
+
+IN_CHUNKS = (
+    (loss_by_autograd(_in_chunks, 2, name="torch in chunks"),)
+    if hasattr(F, "linear_cross_entropy")  # from PyTorch 2.13 on
+    else ()
+)
 
 
 def _linear_cross_entropy_and_grad(x: Tensor, w: Tensor, target: Tensor) -> Results:
@@ -131,7 +136,7 @@ LINEAR_CROSS_ENTROPY = Case(
     opponents=(
         by_hand(_linear_cross_entropy_and_grad),
         loss_by_autograd(_linear_cross_entropy, 2),
-        loss_by_autograd(_in_chunks, 2, name="torch in chunks"),
+        *IN_CHUNKS,
         loss_by_autograd(_linear_cross_entropy, 2, by_compiler=True),
     ),
 )

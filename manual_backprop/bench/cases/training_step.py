@@ -95,6 +95,9 @@ def _whole(name: str, mode: str = "default", only_on: str = "") -> Opponent:
                 weight.sub_(grad, alpha=LR)
             return loss
 
+        if mode != "default":  # else what changes its arguments is left out of CUDA graphs
+            for weight in weights:
+                torch._dynamo.mark_static_address(weight)
         one = compiled(step, mode)
         return learning(weights, start, lambda: one(weights, x, target))
 
