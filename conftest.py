@@ -30,8 +30,6 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         _refuse_what_only_timing_does(config)
         _check_shapes_in_one_thread(config)
-    if getattr(config.option, "dist", "no") == "load":  # as -n asks for
-        config.option.dist = "loadgroup"
     if report := config.getoption("benchmark_json"):
         Path(report).parent.mkdir(parents=True, exist_ok=True)  # else it fails after all is timed
     devices(config)  # what is not there ends the run now, and not once a file
@@ -87,24 +85,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
         names = dtypes(metafunc.config)
         metafunc.parametrize("dtype", [getattr(torch, name) for name in names], ids=names)
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """One process judges all of an operator, so that no other draws its samples once more."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    if hasattr(config, "workerinput"):  # a process of xdist, which has read the command alone
-        config.option.loadgroup = True
-    for item in items:
-        params = (
-            item.callspec.params
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-            else {}
-        )
-        op = params.get("op") or getattr(params.get("one"), "op", None)
-        if name := getattr(op, "name", None):
-            item.add_marker(pytest.mark.xdist_group(name))
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

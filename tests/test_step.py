@@ -66,6 +66,7 @@ def test_a_step_is_that_of_the_plain_composition(make, device, dtype, n, relu_lo
         assert budget.ratio(result) <= 1
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="built without oneDNN")
 @pytest.mark.parametrize("n", [1, 63, 64, 200])
 @pytest.mark.parametrize("relu_logits", [False, True])
 def test_the_products_of_onednn_are_the_same_step(n, relu_logits, seed, monkeypatch):

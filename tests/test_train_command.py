@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from manual_backprop.commands import DTYPES
 from manual_backprop.training import checkpoint
@@ -235,6 +237,7 @@ def test_the_largest_learning_rate_is_a_number_in_every_dtype(optimizer, name):
         (["--seed", 2**63], "9223372036854775808 is not in the range"),
         (["--epochs", "0"], "0 is not in the range"),
         (["--data", "half"], "'half' is not one of"),
+        (["--gradient", "onednn", "--dtype", "float64"], "this is sgd in float64 on cpu; leave it"),
     ],
 )
 def test_a_mistake_in_the_command_is_exit_2_with_a_sentence(words, said):
@@ -242,6 +245,26 @@ def test_a_mistake_in_the_command_is_exit_2_with_a_sentence(words, said):
     assert done.exit_code == 2
     assert said in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("gradient", ["onednn", "compiled"])
+def test_the_other_hand_written_steps_learn_as_well(gradient, monkeypatch):
+    if gradient == "onednn" and not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch is built without oneDNN")
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend="aot_eager"))
+    done = asked("--gradient", gradient, "--epochs", 1, "--batch-size", 500)
+    assert done.exit_code == 0, done.output
+    assert float(done.output.splitlines()[-1].split("%")[0]) > 60
+
+
+def test_a_compiler_that_fails_is_exit_1_with_a_way_out(monkeypatch):
+    def fails(graph, inputs):
+        raise OSError("no compiler here")
+
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend=fails))
+    done = asked("--gradient", "compiled", "--epochs", 1)
+    assert done.exit_code == 1
+    assert "OSError: no compiler here; --gradient hand needs no compiler" in done.stderr
 
 
 def test_each_optimizer_has_a_learning_rate_of_its_own_and_the_article_its_options():

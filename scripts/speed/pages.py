@@ -7,6 +7,7 @@
 A single number stands in a line, as <!-- number: ADDRESS -->1.38<!-- end -->.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,10 @@ def render(root: Path) -> Iterator[Path]:
     try:
         for page in PAGES:
             file = root / page
-            file.write_text(filled(file.read_text("utf-8"), results), encoding="utf-8")
+            text = filled(file.read_text("utf-8"), results)
+            partial = file.with_suffix(".partial")  # a page is whole or as it was
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, file)
             yield file
         for name, draw in PICTURES.items():
             file = root / f"docs/pictures/{name}.png"
