@@ -34,6 +34,7 @@ from manual_backprop.ops.softmax import back_softmax, softmax
 Logits = Float[Tensor, "n k"]
 Target = Int[Tensor, " n"]
 Loss = Float[Tensor, ""]
+SHORT = 64  # classes, below which finding the largest costs more than an exponential
 
 
 def cross_entropy(
@@ -121,7 +122,8 @@ def losses_and_grad_(
     """Each row's loss, and rows (p - q) written over the logits.
 
     With m the largest x of a row, -ln p_t = m - x_t - ln max p, and max p is at least 1/k, so that
-    one exponential of each number is enough for loss and gradient.
+    one exponential of each number is enough for loss and gradient. Finding the largest of many
+    short rows costs more than that saves: there ln p comes first, and p = e^{ln p}.
 
     Args:
         logits: overwritten.
@@ -138,12 +140,19 @@ def losses_and_grad_(
     columns = losses, target[:, None], rows[:, None]
     blocks = zip(*(tensor.split(at_once) for tensor in (logits, *columns)), strict=True)
     for x, loss, seen, row in blocks:
-        top = x.amax(-1, keepdim=True)
-        torch.sub(top, x.gather(-1, seen), out=loss)
-        if label_smoothing:
-            loss.lerp_(top - x.mean(-1, keepdim=True), label_smoothing)
-        torch.softmax(x, -1, out=x)
-        loss.sub_(x.amax(-1, keepdim=True).log_())
+        if k < SHORT:
+            torch.log_softmax(x, -1, out=x)
+            torch.neg(x.gather(-1, seen), out=loss)
+            if label_smoothing:
+                loss.lerp_(-x.mean(-1, keepdim=True), label_smoothing)
+            x.exp_()
+        else:
+            top = x.amax(-1, keepdim=True)
+            torch.sub(top, x.gather(-1, seen), out=loss)
+            if label_smoothing:
+                loss.lerp_(top - x.mean(-1, keepdim=True), label_smoothing)
+            torch.softmax(x, -1, out=x)
+            loss.sub_(x.amax(-1, keepdim=True).log_())
         x.mul_(row)
         if label_smoothing:
             x.sub_(row * (label_smoothing / k))

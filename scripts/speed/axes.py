@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    FuncFormatter,
+    LogLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from scripts.speed.results import Measured
 
@@ -73,6 +80,9 @@ def logarithmic(ax: Axes, x: Sequence[int]) -> None:
     ax.set_axisbelow(True)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_minor_locator(NullLocator())
+    low, high = ax.get_ylim()
+    if high < 100 * low:  # else there might be a single power of ten
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     ticks = [v for v in x if _is_power_of(10, v)]
     if len(ticks) < len(x) / 3:
         ticks = list(x[:: -(-len(x) // MOST_TICKS)])

@@ -98,8 +98,8 @@ def main(
                     raise click.ClickException(f"{part}: {error}") from error
                 write(folder / f"{part}-{count}.json", found)
                 done.append(f"{part}-{count}.json")
-            if not threads:
-                for file in folder.glob(f"{part}-*.json"):  # of a machine with other cores
+            if quick or not threads:
+                for file in folder.glob(f"{part}-*.json"):  # of other sizes, or of other cores
                     if file.name not in done:
                         file.unlink()
         from scripts.speed.pages import render
