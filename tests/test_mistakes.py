@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from scripts.mistakes import NOT_MADE, first_finding, invented, is_unseen, scored
+from tests.every import long
 from tests.mistakes import mistakes, rights
 
 NAMED = 0.95  # of the mistakes, by a code that is true of them
@@ -35,7 +36,7 @@ def test_it_passes_on_what_the_judge_makes_itself(one):
     assert found is None, found
 
 
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [4, long(1)])
 def test_mistakes_are_called_by_name(every):
     known = [one for one in mistakes() if not is_unseen(one.family)][::every]
     scores = scored(known).values()
@@ -45,7 +46,7 @@ def test_mistakes_are_called_by_name(every):
     assert len(misnamed) <= MISNAMED * len(known), "\n".join(misnamed)
 
 
-@pytest.mark.parametrize("every", [6, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [6, long(1)])
 def test_mistakes_that_nobody_had_seen_are_explained(every):
     unseen = [one for one in mistakes() if is_unseen(one.family)]
     assert len(unseen) > len(mistakes()) / 3
@@ -57,7 +58,7 @@ def test_mistakes_that_nobody_had_seen_are_explained(every):
     assert len(misnamed) <= (1 - FIRST) * (len(tried) - len(unknown)), "\n".join(misnamed)
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [13, long(1)])
 def test_no_cause_is_invented_for_numbers_that_have_none(every):
     score = invented(seeds=1, every=every)
     assert score.count > 900 / every

@@ -13,6 +13,7 @@ from manual_backprop.training.captured import Captured
 from manual_backprop.training.one_graph import NotCompiled, OneGraph
 from manual_backprop.training.onednn import OneDnnStep
 from manual_backprop.training.step import Step
+from tests.every import long
 
 SIZES = (13, 7, 5, 3)  # i, h, j, k
 compiled = torch.compile
@@ -161,7 +162,7 @@ def test_what_it_cannot_do_is_refused():
         Step(weights, 11, lr=0.1)(x, target + 3)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backend", ["aot_eager", long("inductor")])
 @pytest.mark.parametrize("update", ["lr", "optimizer"])
 def test_the_whole_step_is_one_graph(update, backend, monkeypatch):
     """Else compiling would fail: a graph that breaks is refused."""

@@ -72,6 +72,15 @@ def write(file: Path, fields: dict[str, Any]) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
         return
+    write_text(file, text)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; what was there before is still there.
+    """
     with NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as partial:
         partial.write(text)
     Path(partial.name).chmod(0o644)

@@ -64,6 +64,9 @@ class OneGraph:
         optimizer: torch.optim's, of these weights; its update is not part of the graph.
         relu_logits: whether a relu comes after the logits.
 
+    Attributes:
+        largest: rows of the largest batch that it takes, as `Step` has it; there is no limit.
+
     Raises:
         ValueError: neither or both of lr and optimizer.
     """

@@ -130,13 +130,13 @@ def write(file: Path, fields: dict[str, Any]) -> None:
     Raises:
         Mistake: the file cannot be written.
     """
+    from manual_backprop.report.as_json import write_text
+
     head = {name: value for name, value in fields.items() if name != "cases"}
     lines = ",\n".join(f"  {json.dumps(case, ensure_ascii=False)}" for case in fields["cases"])
     text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
-    partial = file.with_suffix(".partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(f'{text},\n "cases": [\n{lines}\n ]\n}}\n', encoding="utf-8")
-        os.replace(partial, file)
+        write_text(file, f'{text},\n "cases": [\n{lines}\n ]\n}}\n')
     except OSError as error:
         raise Mistake(f"cannot write {file}: {error.strerror}") from error

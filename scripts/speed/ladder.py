@@ -27,10 +27,10 @@ from manual_backprop.networks.classifier import (
 from manual_backprop.ops.cross_entropy import cross_entropy, cross_entropy_and_grad_
 from manual_backprop.ops.lin import back_lin
 from manual_backprop.ops.relu import back_relu, back_relu_
+from manual_backprop.training.train import WEIGHTS_ONLY
 
 STEP = CASES["mnist-step-1"]
 BATCHES, QUICK_BATCHES = (1, 8, 32, 200, 2000), (1, 8)
-WITHOUT_X = (False, True, True, True, True, True, True)
 Weights = Sequence[Tensor]
 Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -144,7 +144,7 @@ def _products(*layers: tuple[Tensor, Tensor]) -> list[Tensor]:
 
 RUNGS = (
     Rung("plain", plain),
-    Rung("x̄ skipped", partial(plain, needs=WITHOUT_X)),
+    Rung("x̄ skipped", partial(plain, needs=WEIGHTS_ONLY)),
     Rung("loss in one pass", one_pass),
     Rung("loss in five kernels", five_kernels),
     Rung("bias inside", bias_inside),

@@ -7,12 +7,12 @@
 A single number stands in a line, as <!-- number: ADDRESS -->1.38<!-- end -->.
 """
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from manual_backprop.commands import Mistake
+from manual_backprop.report.as_json import write_text
 from scripts.speed.parts import PARTS
 from scripts.speed.results import Results
 from scripts.speed.tables import TABLES, number
@@ -52,9 +52,7 @@ def render(root: Path) -> Iterator[Path]:
         for page in PAGES:
             file = root / page
             text = filled(file.read_text("utf-8"), results)
-            partial = file.with_suffix(".partial")  # a page is whole or as it was
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, file)
+            write_text(file, text)
             yield file
         for name, draw in PICTURES.items():
             file = root / f"docs/pictures/{name}.png"

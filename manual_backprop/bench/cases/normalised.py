@@ -1,5 +1,8 @@
 """batch_norm's backward, composed of tensors' own functions, against PyTorch's one kernel."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -7,7 +10,7 @@ from manual_backprop.bench.case import (
     Case,
     Opponent,
     Results,
-    Run,
+    by_hand,
     compiled,
     product_by_autograd,
     vector_jacobian_product,
@@ -26,16 +29,12 @@ def _draw(rand: Rand, n: int, k: int) -> tuple[Tensor, ...]:
     return rand(n, k), rand(k), rand(k), rand(n, k)
 
 
-def _form(name: str, *, by_compiler: bool = False) -> Opponent:
-    def prepare(x: Tensor, gamma: Tensor, beta: Tensor, grad_out: Tensor) -> Run:  # noqa: ARG001
-        backward = compiled(back_batch_norm) if by_compiler else back_batch_norm
+def _backward(x: Tensor, gamma: Tensor, beta: Tensor, grad_out: Tensor) -> Results:  # noqa: ARG001
+    return back_batch_norm(x, gamma, grad_out)
 
-        def call() -> Results:
-            return backward(x, gamma, grad_out)
 
-        return Run(call)
-
-    return Opponent(name, prepare, by_compiler, ours=by_compiler)
+def _compiled(*inputs: Tensor) -> Callable[[], Results]:
+    return partial(compiled(_backward), *inputs)
 
 
 CASES = (
@@ -50,8 +49,8 @@ CASES = (
         truth=lambda _: vector_jacobian_product(_batch_norm, 3),
         work=lambda n, k: Work(flops=8 * n * k, least_bytes=4 * (3 * n * k + 3 * k)),
         opponents=(
-            _form("by hand"),
-            _form("by hand, compiled", by_compiler=True),
+            by_hand(_backward),
+            Opponent("by hand, compiled", _compiled, compiled=True, ours=True),
             product_by_autograd(_batch_norm, 3),
         ),
         remark="by hand, mean and deviation are found again; autograd kept them",

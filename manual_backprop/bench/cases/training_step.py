@@ -4,6 +4,7 @@ Each opponent goes forward, finds the gradients and updates the six weights.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,30 +42,32 @@ def learning(weights: list[Tensor], start: Sequence[Tensor], step: Callable[[], 
     return Run(lambda: (step(), *weights), fresh)
 
 
-def _by_hand(x: Tensor, target: Tensor, *start: Tensor) -> Run:
-    if not x.is_cuda:
-        return _launched(x, target, *start)
-    weights = [w.clone() for w in start]
-    step = Captured(weights, len(x), lr=LR)
-    return learning(weights, start, lambda: step(x, target))
+def _written(
+    name: str,
+    make: Callable[[list[Tensor], int], Callable[[Tensor, Tensor], Tensor]],
+    *,
+    by_compiler: bool = False,
+    ours: bool = True,
+    only_on: str = "",
+) -> Opponent:
+    """A hand-written step: `make` is given the weights, which it changes, and the rows' number."""
+
+    def prepare(x: Tensor, target: Tensor, *start: Tensor) -> Run:
+        weights = [w.clone() for w in start]
+        step = make(weights, len(x))
+        return learning(weights, start, lambda: step(x, target))
+
+    return Opponent(name, prepare, by_compiler, ours, only_on)
 
 
-def _launched(x: Tensor, target: Tensor, *start: Tensor) -> Run:
-    weights, loss = [w.clone() for w in start], torch.empty((), device=x.device)
-    step = Step(weights, len(x), lr=LR)
-    return learning(weights, start, lambda: step(x, target, loss))
+def _kept(
+    weights: list[Tensor], n: int, kind: type[Step] = Step
+) -> Callable[[Tensor, Tensor], Tensor]:
+    return partial(kind(weights, n, lr=LR), loss=weights[0].new_empty(()))
 
 
-def _by_onednn(x: Tensor, target: Tensor, *start: Tensor) -> Run:
-    weights, loss = [w.clone() for w in start], torch.empty(())
-    step = OneDnnStep(weights, len(x), lr=LR)
-    return learning(weights, start, lambda: step(x, target, loss))
-
-
-def _one_graph(x: Tensor, target: Tensor, *start: Tensor) -> Run:
-    weights = [w.clone() for w in start]
-    step = OneGraph(weights, lr=LR)
-    return learning(weights, start, lambda: step(x, target))
+def _captured(weights: list[Tensor], n: int) -> Callable[[Tensor, Tensor], Tensor]:
+    return Captured(weights, n, lr=LR) if weights[0].is_cuda else _kept(weights, n)
 
 
 def _eager(name: str, *, fused: bool, by_compiler: bool = False) -> Opponent:
@@ -144,10 +147,10 @@ def _case(n: int) -> Case:
         truth=_after,
         work=_work,
         opponents=(
-            Opponent("by hand", _by_hand),
-            Opponent("by hand, no CUDA graph", _launched, ours=True, only_on="cuda"),
-            Opponent("by hand, oneDNN", _by_onednn, ours=True, only_on="cpu"),
-            Opponent("by hand, compiled", _one_graph, compiled=True, ours=True),
+            _written("by hand", _captured, ours=False),
+            _written("by hand, no CUDA graph", _kept, only_on="cuda"),
+            _written("by hand, oneDNN", partial(_kept, kind=OneDnnStep), only_on="cpu"),
+            _written("by hand, compiled", lambda w, _: OneGraph(w, lr=LR), by_compiler=True),
             _eager("autograd", fused=False),
             _eager("fused SGD", fused=True),
             _eager("compiled loss", fused=True, by_compiler=True),
