@@ -35,13 +35,17 @@ def check_device(name: str) -> None:
         raise click.BadParameter(str(error), param_hint="--device") from error
 
 
+class Stopped(click.ClickException):
+    """Ctrl-C: a sentence, and exit status 1."""
+
+
 @contextmanager
 def stopped(said: Callable[[], str]) -> Iterator[None]:
     """Ctrl-C ends in a sentence that begins with "stopped", and exit status 1."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise click.ClickException(f"stopped{said()}") from error
+        raise Stopped(f"stopped{said()}") from error
 
 
 @contextmanager

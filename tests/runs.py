@@ -35,3 +35,20 @@ def weights(folder):
 def same(one, other):
     """Whether the tensors are equal to the bit."""
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def sgd(weight, grad, state, lr):
+    return weight - lr * grad
+
+
+def momentum(weight, grad, state, lr):
+    state["v"] = 0.9 * state.get("v", 0) + grad
+    return weight - lr * state["v"]
+
+
+def adam(weight, grad, state, lr):
+    t = state["t"] = state.get("t", 0) + 1
+    state["m"] = 0.9 * state.get("m", 0) + 0.1 * grad
+    state["v"] = 0.999 * state.get("v", 0) + 0.001 * grad * grad
+    m, v = state["m"] / (1 - 0.9**t), state["v"] / (1 - 0.999**t)
+    return weight - lr * m / (v.sqrt() + 1e-8)

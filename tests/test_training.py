@@ -22,7 +22,7 @@ from manual_backprop.training.digits import BadData, Digits, fingerprint, subset
 from manual_backprop.training.options import LEARNING_RATES, Options
 from manual_backprop.training.train import Trainer, draw_weights, generator
 from tests.every import long
-from tests.runs import SMALL, asked, drawn, same
+from tests.runs import SMALL, adam, asked, drawn, momentum, same, sgd
 
 
 @pytest.fixture
@@ -98,23 +98,6 @@ def test_an_epoch_meets_every_image_once_in_an_order_of_its_own(few, monkeypatch
     first, second = torch.cat(orders[:3]), torch.cat(orders[3:])
     assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(50))
     assert not torch.equal(first, second)
-
-
-def sgd(weight, grad, state, lr):
-    return weight - lr * grad
-
-
-def momentum(weight, grad, state, lr):
-    state["v"] = 0.9 * state.get("v", 0) + grad
-    return weight - lr * state["v"]
-
-
-def adam(weight, grad, state, lr):
-    t = state["t"] = state.get("t", 0) + 1
-    state["m"] = 0.9 * state.get("m", 0) + 0.1 * grad
-    state["v"] = 0.999 * state.get("v", 0) + 0.001 * grad * grad
-    m, v = state["m"] / (1 - 0.9**t), state["v"] / (1 - 0.999**t)
-    return weight - lr * m / (v.sqrt() + 1e-8)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def save(
     history: Sequence[Epoch],
     data: str,
     origin: tuple[str, str] | None = None,
+    launch: str = "",
 ) -> None:
     """Write the checkpoint and then `history.json` into the folder, which is made if need be.
 
@@ -42,6 +43,7 @@ def save(
         history: all epochs so far; none before the first.
         data: the `fingerprint` of what it is trained on.
         origin: where that was read, as in `--data` and `--root`.
+        launch: what tells this start of several ranks from others.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
@@ -49,7 +51,7 @@ def save(
     options = asdict(trainer.options)
     rows = [asdict(epoch) for epoch in history]
     about = {"version": VERSION, "epoch": len(rows), "options": options, "data": data}
-    more = {"seed": trainer.options.seed, "history": rows, "origin": origin}
+    more = {"seed": trainer.options.seed, "history": rows, "origin": origin, "launch": launch}
     whole = {**about, **more, **trainer.state()}
     buffer = io.BytesIO()
     torch.save(whole, buffer)
@@ -87,6 +89,16 @@ def check_new(folder: Path) -> None:
             f"{folder} holds a {HISTORY} of something else, which would be written over: name "
             "another --out"
         )
+
+
+def is_of(launch: str, folder: Path) -> bool:
+    """Whether the folder holds a checkpoint that an earlier attempt of this launch wrote.
+
+    Raises:
+        BadCheckpoint: it is damaged.
+    """
+    file = folder / CHECKPOINT
+    return os.path.exists(file) and _load(file).get("launch") == launch
 
 
 def begun_with(folder: Path) -> tuple[Options, tuple[str, str] | None]:

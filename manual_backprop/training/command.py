@@ -4,14 +4,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from manual_backprop.commands import DTYPES, Mistake, check_device, quiet_compilers, stopped
-from manual_backprop.training.choice import chosen, chosen_again, origin
+from manual_backprop.commands import DTYPES, Mistake, quiet_compilers, stopped
+from manual_backprop.training.joined import joined
 from manual_backprop.training.options import (
     CHECKPOINT,
     CHOICES,
@@ -21,9 +20,10 @@ from manual_backprop.training.options import (
     LEARNING_RATES,
     Options,
 )
+from manual_backprop.training.place import Alone
+from manual_backprop.training.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
-    from manual_backprop.training.digits import Digits
     from manual_backprop.training.train import Epoch, Trainer
 
 DEFAULT = Options()
@@ -117,6 +117,14 @@ def train() -> None:
     "killed loses the epoch that it is in, and nothing else.",
 )
 @click.option(
+    "--timeout",
+    default=120.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Under torchrun, how long a rank waits for another before it ends.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Go on from the checkpoint in --out. What you do not type is as the run was begun with; "
@@ -126,24 +134,19 @@ def train() -> None:
 def mnist(ctx: click.Context, /, **asked: Any) -> None:
     """Train 784-200-200-10 on handwritten digits, without autograd.
 
+    Under torchrun all its processes train together, each with its part of every batch.
     Exit status: 0 trained, 1 it was stopped, diverged or could not be written, 2 a mistake in the
     command or the data.
     """
-    out, resume = asked["out"], asked["resume"]
+    out, resume, timeout = asked["out"], asked["resume"], asked.pop("timeout")
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the folder to go on from")
     moment = "it went on" if resume else "the first epoch"
-    with _terminated_is_interrupted():
+    with _terminated_is_interrupted(), joined(timeout, lambda: _kept(out)) as world:
         with stopped(lambda: f" before {moment}; nothing was changed"):  # torch takes seconds
-            asked["root"] = _expanded(asked["root"])
-            options, data, root = (
-                chosen_again(ctx, asked, out)
-                if resume
-                else (chosen(ctx, asked), asked["data"], asked["root"])
-            )
-            start = _start(options, data, root, out, resume=resume)
+            start = prepare(ctx, asked, world)
         with stopped(lambda: f"; {_kept(out, ': go on from there with --resume')}"):
-            _run(start, out, origin(data, root), resume=resume)
+            _run(start, out, world)
 
 
 @contextmanager
@@ -153,55 +156,11 @@ def _terminated_is_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:  # a rank that is about to end
+            signal.signal(signal.SIGTERM, before)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """All that a run needs, found good before anything is written."""
-
-    options: Options
-    training: "Digits"
-    test: "Digits"
-    fingerprint: str
-
-
-def _start(options: Options, data: str, root: Path, out: Path | None, *, resume: bool) -> _Start:
-    import torch
-
-    from manual_backprop.training import checkpoint
-    from manual_backprop.training.digits import fingerprint
-
-    check_device(options.device)
-    torch.set_num_threads(1)  # threads wait where cores are busy, and their number changes bits
-    digits = _digits(data, root)
-    if out is not None and not resume:
-        try:
-            checkpoint.check_new(out)
-        except checkpoint.BadCheckpoint as error:
-            raise Mistake(str(error)) from error
-    return _Start(options, *digits, "" if out is None else fingerprint(*digits))
-
-
-def _digits(data: str, root: Path) -> "tuple[Digits, Digits]":
-    from manual_backprop.training.digits import BadData, subset, whole
-
-    try:
-        return subset() if data == "subset" else whole(root)
-    except (BadData, FileNotFoundError) as error:
-        raise Mistake(str(error)) from error
-
-
-def _expanded(root: Path) -> Path:
-    try:
-        return root.expanduser()
-    except RuntimeError as error:
-        raise click.BadParameter(
-            f"cannot tell which folder {root} is; write it out", param_hint="--root"
-        ) from error
-
-
-def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bool) -> None:
+def _run(start: Prepared, out: Path | None, world: Alone) -> None:
     import torch
 
     from manual_backprop.training import checkpoint
@@ -211,19 +170,24 @@ def _run(start: _Start, out: Path | None, origin: tuple[str, str], *, resume: bo
     if start.options.gradient == "onednn" and not torch.backends.mkldnn.is_available():
         raise Mistake("this PyTorch is built without oneDNN; leave --gradient at hand")
     try:
-        trainer = Trainer(start.options)
+        trainer = Trainer(start.options, world)
         history: list[Epoch] = []
-        if out is not None and resume:
+        if out is not None and start.resume and world.rank == 0:
             history = checkpoint.resume(out, trainer, start.fingerprint)
+        if world.size > 1:
+            history, state = world.from_first((history, trainer.state()))
+            trainer.restore(state)
 
         def keep() -> None:
-            if out is not None:
-                checkpoint.save(out, trainer, history, start.fingerprint, origin)
+            if out is not None and world.rank == 0:
+                launch = world.launch
+                checkpoint.save(out, trainer, history, start.fingerprint, start.origin, launch)
 
         _try(out, keep)  # what cannot be written is known now
         compiled = start.options.gradient == "compiled"
         with quiet_compilers() if compiled else nullcontext():
             _train(start, trainer, history, keep, out)
+        world.end()
     except checkpoint.BadCheckpoint as error:
         raise Mistake(str(error)) from error
     except Diverged as error:
@@ -245,7 +209,7 @@ def _try(out: Path | None, keep: Callable[[], None]) -> None:
 
 
 def _train(
-    start: _Start,
+    start: Prepared,
     trainer: "Trainer",
     history: "list[Epoch]",
     keep: Callable[[], None],
@@ -258,9 +222,9 @@ def _train(
     from manual_backprop.report.console import Report
     from manual_backprop.training import rows
 
-    console = Report(highlight=False)
+    console = Report(highlight=False, quiet=trainer.world.rank > 0)
     options, training, test = start.options, start.training, start.test
-    rows.head(console, options, len(training), len(test))
+    rows.head(console, options, len(training), len(test), trainer.world.size)
     if history and out is not None:
         rows.before(console, out, len(history), options.epochs)
     rows.table(console, history)

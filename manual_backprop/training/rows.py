@@ -10,11 +10,12 @@ from manual_backprop.training.options import Options
 from manual_backprop.training.train import Epoch
 
 
-def head(console: Console, options: Options, training: int, test: int) -> None:
+def head(console: Console, options: Options, training: int, test: int, ranks: int) -> None:
     """One line that says what the numbers below depend on, for so many images of each kind."""
     size = min(options.batch_size, training)
     console.print(
         f"torch {torch.__version__} · {options.device} · {options.dtype} · "
+        f"{f'ranks: {ranks} · ' if ranks > 1 else ''}"
         f"threads: {torch.get_num_threads()} · gradient by {options.gradient} · "
         f"{options.optimizer}, lr {options.lr:g}, batches of {size:,}"
         f"{' (all)' if size == training else ''} · "

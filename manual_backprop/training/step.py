@@ -22,7 +22,7 @@ mask_ = torch.ops.aten.threshold_backward.grad_input
 
 
 class _Kept:
-    """The tensors of one batch size; views of the largest batch's.
+    """The tensors of n rows, a batch's share of `of`; views of the largest batch's.
 
     Attributes:
         h1, h2: (n, h) and (n, j).
@@ -30,11 +30,11 @@ class _Kept:
         top: logits (n, k) kept beside, where a relu comes after them; else none.
         g1, g2: δ1 (n, h), in h2's memory, and δ2 (n, j).
         picked: ln p of the targets (n, 1), and row, the same memory as (1, n).
-        ones, minus, mean: (n) of 1, (n, 1) of -1, and (n) of -1/n; n_th is 1/n. Numbers of Python
-            would become tensors at each call.
+        ones, minus, mean: (n) of 1, (n, 1) of -1, and (n) of -1/of; of_th is 1/of. Numbers of
+            Python would become tensors at each call.
     """
 
-    def __init__(self, step: "Step", n: int) -> None:
+    def __init__(self, step: "Step", n: int, of: int) -> None:
         self.h1, self.z = step.h1[:n], step.z[:n]
         self.top = step.top[:n]
         h, j = step.sizes
@@ -43,8 +43,8 @@ class _Kept:
         self.g2 = step.g2[:n]
         self.picked, self.row = step.picked[:n], step.picked[:n].T
         self.ones, self.minus = step.ones[:n], step.minus[:n]
-        self.mean = step.ones.new_full((n,), -1 / n)
-        self.n_th = step.ones.new_full((), 1 / n)
+        self.mean = step.ones.new_full((n,), -1 / of)
+        self.of_th = step.ones.new_full((), 1 / of)
         self.transposed = self.z.T, self.g2.T, self.g1.T
 
 
@@ -88,37 +88,46 @@ class Step:
         self.picked, self.minus = w1.new_empty(largest, 1), w1.new_full((largest, 1), -1.0)
         self.ones = w1.new_ones(largest)
         self.transposed = w1.T, w2.T, w3.T
-        self.kept: dict[int, _Kept] = {}
+        self.kept: dict[tuple[int, int], _Kept] = {}
         if optimizer is not None:
             for weight in self.weights:
                 weight.grad = torch.empty_like(weight)
 
-    def __call__(self, x: Tensor, target: Tensor, loss: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, target: Tensor, loss: Tensor | None = None, of: int | None = None
+    ) -> Tensor:
         """Learn from rows x (n, i) with class indices (n).
 
         Args:
             x: of the weights' dtype and device.
             target: int64, from 0 below k.
             loss: one number, to write the loss into; a new one is made where it is None.
+            of: the rows of the whole batch, where these are a share of it; then the loss and the
+                gradients are what these rows add to the batch's. n where it is None.
 
         Returns:
-            The mean loss of the rows before the step.
+            The loss before the step: the rows' sum, divided by `of`.
 
         Raises:
             ValueError: more rows than the largest batch.
             RuntimeError: shapes that do not fit, or a class that there is not.
         """
         n = len(x)
-        if (kept := self.kept.get(n)) is None:
+        size = (n, of or n)
+        if (kept := self.kept.get(size)) is None:
             if n > self.largest:
                 raise ValueError(f"Step: {n} rows, and the largest batch has {self.largest}")
-            kept = self.kept[n] = _Kept(self, n)
+            kept = self.kept[size] = _Kept(self, *size)
         loss = x.new_empty(()) if loss is None else loss
         with torch.inference_mode():  # as no_grad, and each call is spared a look at autograd
             self._run(x, target, loss, kept)
+        self._update()
+        return loss
+
+    def _update(self) -> None:
+        """Move the weights by their gradients, where `_learn` has not."""
         if self.optimizer is not None:
             self.optimizer.step()
-        return loss
 
     def _run(self, x: Tensor, target: Tensor, loss: Tensor, kept: _Kept) -> None:
         """Write the loss, and update the weights or find their gradients."""
@@ -136,7 +145,7 @@ class Step:
         torch.gather(z, 1, index, out=kept.picked)
         torch.mv(kept.row, kept.mean, out=loss.view(1))
 
-        z.exp_().scatter_add_(1, index, kept.minus).mul_(kept.n_th)
+        z.exp_().scatter_add_(1, index, kept.minus).mul_(kept.of_th)
         if self.relu_logits:
             mask_(z, kept.top, 0, grad_input=z)
         torch.mm(z, w3, out=g2)

@@ -2,7 +2,8 @@
 
     w ← w - lr w̄        for every weight and bias w, batch by batch; momentum and adam on request
 
-`Step` does all of it in kept memory, and `Captured` launches it at once on a GPU. To compare with,
+`Step` does all of it in kept memory, `Captured` launches it at once on a GPU, and
+`DataParallelStep` shares it with other processes. To compare with,
 `gradient="onednn"` multiplies by another library, "compiled" has torch.compile make one graph of
 the same formulas, "composed" puts the gradients together from the operators' own backwards, and
 "autograd" lets torch.autograd find them from the same forward.
@@ -29,15 +30,19 @@ from manual_backprop.networks.classifier import (
 )
 from manual_backprop.ops.cross_entropy import cross_entropy
 from manual_backprop.training.captured import Captured
+from manual_backprop.training.data_parallel import DataParallelStep, first_without_number
 from manual_backprop.training.digits import CLASSES, PIXELS, Digits
 from manual_backprop.training.one_graph import OneGraph
 from manual_backprop.training.onednn import OneDnnStep
 from manual_backprop.training.options import Options
+from manual_backprop.training.place import Alone
 from manual_backprop.training.step import Step
+from manual_backprop.training.world import World, named
 
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
 WEIGHTS_ONLY = (False, True, True, True, True, True, True)  # nobody asks for the images' gradient
 TEST_BATCH = 1000
+ALONE = Alone()
 
 
 class Diverged(ArithmeticError):  # noqa: N818 -- says what the run did
@@ -115,14 +120,18 @@ def by_autograd(
 class Trainer:
     """Weights, and the optimizer that moves them.
 
+    Args:
+        options: with several ranks, the gradient is by hand.
+        world: the ranks that train the same weights, each on its part of every batch.
+
     Attributes:
         weights: the six of `draw_weights`; none of them requires a gradient.
         optimizer: torch.optim's, of these weights.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, world: Alone = ALONE) -> None:
         """Raises RuntimeError where the device is not there."""
-        self.options = options
+        self.options, self.world = options, world
         self.weights = draw_weights(options)
         self.optimizer: torch.optim.Optimizer
         # The fused kernels take a gradient for laid out as its weight is, which only `Step`'s are.
@@ -138,11 +147,18 @@ class Trainer:
             )
         self._kept: Step | Captured | OneGraph | None = None
 
-    def step(self, x: Tensor, target: Tensor) -> Tensor:
-        """Learn from rows x (n, 784) with class indices (n); the loss is that before."""
+    def step(self, x: Tensor, target: Tensor, of: int | None = None) -> Tensor:
+        """Learn from rows x (n, 784) with class indices (n); the loss is that before.
+
+        With several ranks these are this rank's part of a batch of `of` rows, and what comes back
+        is each rank's part of the loss (ranks).
+        """
         if self.options.gradient in ("hand", "onednn", "compiled"):
             if self._kept is None or self._kept.largest < len(x):
                 self._kept = self._by_hand(len(x))
+            if isinstance(self._kept, DataParallelStep):
+                self._kept(x, target, of=of)
+                return self._kept.losses.clone()
             return self._kept(x, target)
         find = composed if self.options.gradient == "composed" else by_autograd
         with torch.no_grad():
@@ -156,6 +172,9 @@ class Trainer:
         """For batches of at most so many rows."""
         plain = self.options.optimizer == "sgd"
         update: dict[str, Any] = {"relu_logits": self.options.relu_logits}
+        if isinstance(self.world, World):
+            update |= {"optimizer": self.optimizer, "world": self.world}
+            return DataParallelStep(self.weights, largest, **update)
         update |= {"lr": self.options.lr} if plain else {"optimizer": self.optimizer}
         if self.options.gradient == "compiled":
             return OneGraph(self.weights, **update)
@@ -173,33 +192,45 @@ class Trainer:
             digits: on the device of the weights.
             number: from 1.
             progress: called after each batch.
+
+        Raises:
+            Diverged: some ranks met a loss that is no number, and others not.
+            Lost: another rank does not answer.
         """
         dtype = self.weights[0].dtype
         order = torch.randperm(len(digits), generator=generator(self.options.seed, number))
         losses = []
         size = min(self.options.batch_size, len(digits))  # split takes no number of any size
         for index in order.to(self.options.device).split(size):
-            losses.append(self.step(*digits.rows(index, dtype)).double() * len(index))
+            mine = digits.rows(self.world.part(index), dtype)
+            losses.append(self.step(*mine, of=len(index)).double() * len(index))
             progress()
-        return float(torch.stack(losses).sum()) / len(digits)
+        each = torch.stack(losses)
+        if isinstance(self._kept, DataParallelStep) and (ranks := first_without_number(each)):
+            raise Diverged(
+                f"{named(ranks)} met a loss that is no number in epoch {number}, and the others "
+                "did not: look for what is wrong with its data, memory or processor"
+            )
+        return float(each.sum()) / len(digits)
 
     def test(self, digits: Digits) -> tuple[float, float, tuple[int, ...]]:
         """Of digits on the device: mean loss, accuracy from 0 to 1, and digits never predicted."""
         w1, b1, w2, b2, w3, b3 = self.weights
-        total, right = 0.0, 0
-        predicted: set[int] = set()
+        batches = torch.arange(len(digits), device=self.options.device).split(TEST_BATCH)
+        found = torch.zeros(len(batches), 2 + CLASSES, dtype=torch.float64)  # each row of one rank
         with torch.no_grad():
-            every = torch.arange(len(digits), device=self.options.device)
-            for index in every.split(TEST_BATCH):
-                x, target = digits.rows(index, w1.dtype)
+            for batch in range(self.world.rank, len(batches), self.world.size):
+                x, target = digits.rows(batches[batch], w1.dtype)
                 *_, logits = classifier_layers(
                     x, w1, b1, w2, b2, w3, b3, relu_logits=self.options.relu_logits
                 )
-                total += float(cross_entropy(logits, target)) * len(index)
                 told = logits.argmax(1)
-                right += int((told == target).sum())
-                predicted.update(told.tolist())
-        never = tuple(digit for digit in range(CLASSES) if digit not in predicted)
+                found[batch, 0] = float(cross_entropy(logits, target)) * len(x)
+                found[batch, 1] = int((told == target).sum())
+                found[batch, 2:] = told.bincount(minlength=CLASSES)
+        self.world.sum_(found)
+        total, right, *predicted = map(sum, zip(*found.tolist(), strict=True))
+        never = tuple(digit for digit, times in enumerate(predicted) if not times)
         return total / len(digits), right / len(digits), never
 
     def run(
