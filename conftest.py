@@ -1,5 +1,7 @@
-"""The grid that every test runs on, the header that names it, and shape checking while testing."""
+"""The grid that every test runs on, shards of it, the header, and shape checking while testing."""
 
+import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--device", default="all", help="cpu, cuda, or all that are there (default)")
     group.addoption("--dtype", default="all", help=f"of {', '.join(DTYPES)}; several with commas")
     group.addoption("--seed", type=int, default=0, help="draw other numbers (default: 0)")
+    group.addoption(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        help="of N shards, which every test is in one of, run the I-th (default: 1/1, all)",
+    )
     group.addoption(
         "--mnist",
         type=Path,
@@ -34,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
         Path(report).parent.mkdir(parents=True, exist_ok=True)  # else it fails after all is timed
     devices(config)  # what is not there ends the run now, and not once a file
     dtypes(config)
+    shard(config)
 
 
 def _refuse_what_only_timing_does(config: pytest.Config) -> None:
@@ -77,6 +86,28 @@ def dtypes(config: pytest.Config) -> list[str]:
     return list(dict.fromkeys(asked))
 
 
+def shard(config: pytest.Config) -> tuple[int, int]:
+    asked = config.getoption("--shard")
+    written = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", asked)
+    number, count = map(int, written.groups()) if written else (1, 0)
+    if number > count:
+        raise pytest.UsageError(f"--shard: no {asked!r}; those of 3, say, are 1/3, 2/3 and 3/3")
+    return number, count
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    number, count = shard(config)
+    if count == 1:
+        return
+    kept, others = [], []
+    for item in items:
+        # by its name alone: neither the order nor what else this machine collects moves a test
+        drawn = int.from_bytes(sha256(item.nodeid.encode()).digest()) % count + 1
+        (kept if drawn == number else others).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=others)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", devices(metafunc.config))
@@ -97,7 +128,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"torch {torch.__version__}, devices: {', '.join(names)}, dtypes: "
         f"{', '.join(dtypes(config))}, threads: {torch.get_num_threads()}, "
-        f"seed: {config.getoption('--seed')}",
+        f"seed: {config.getoption('--seed')}, shard: {config.getoption('--shard')}",
         f"float32 matmul precision: {precision}; TF32 and reduced-precision sums are off while "
         f"judging; shapes are {'not ' if _timing(config) else ''}checked",
     ]
