@@ -14,6 +14,7 @@ import click
 import pytest
 import yaml
 from click.testing import CliRunner
+from torch.distributed.run import get_args_parser
 
 import manual_backprop
 from manual_backprop.cli import main
@@ -57,6 +58,10 @@ def takes(line, options):
     program, *rest = words
     if program == "manual-backprop":
         return click_takes(main, rest)
+    if program == "torchrun":
+        asked = get_args_parser().parse_args(rest)
+        ours = asked.module and asked.training_script == "manual_backprop"
+        return ours and click_takes(main, asked.training_script_args)
     if program == "pytest":
         asked = [word.partition("=")[0] for word in rest if word.startswith("-")]
         return all(

@@ -4,14 +4,17 @@ What is wrong with them is found here and named, before a network sees it: a lab
 say, would else be found by an operator, in the middle of an epoch.
 """
 
+import getpass
 import hashlib
 import os
 import sys
+import tempfile
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from manual_backprop.data import data_folder
@@ -128,10 +131,24 @@ def whole(root: Path) -> tuple[Digits, Digits]:
     """60,000 images to learn from and 10,000 to be tested on; fetched if `root` lacks them.
 
     Files in `root`/MNIST/raw, packed (.gz) or not, are used as they are, without a network.
+    Of several processes on one machine the first fetches them, and the others wait.
 
     Raises:
         BadData: they can neither be found nor fetched, or are not the canonical files.
     """
+    with FileLock(_lock_of(root)):
+        _fetch(root)
+        _check_files(root / RAW, WHOLE, "delete it and run again")
+        return _read(root)
+
+
+def _lock_of(root: Path) -> Path:
+    """A file elsewhere, for the root may not be there, or not to be written into."""
+    name = hashlib.sha256(os.fsencode(os.path.abspath(root))).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"manual_backprop-{getpass.getuser()}-{name}.lock")
+
+
+def _fetch(root: Path) -> None:
     from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 
     folder = root / RAW
@@ -149,8 +166,6 @@ def whole(root: Path) -> tuple[Digits, Digits]:
         raise BadData(
             f"cannot bring MNIST to {root}: {' '.join(str(error).split())}{_to_be_put(root / RAW)}"
         ) from error
-    _check_files(root / RAW, WHOLE, "delete it and run again")
-    return _read(root)
 
 
 def _to_be_put(folder: Path) -> str:
