@@ -10,6 +10,7 @@ from manual_backprop.training.digits import subset
 from manual_backprop.training.options import Options
 from manual_backprop.training.place import BadWorld, Place, place
 from manual_backprop.training.train import draw_weights, generator
+from manual_backprop.training.world import World
 from tests.ranks import Launched, environment, free_port, nobody_else, process
 from tests.runs import asked, same, weights
 from tests.test_data_parallel import alone
@@ -157,6 +158,15 @@ def test_only_hand_written_gradients_are_shared():
     assert first[0] == 2
     assert "leave it at hand" in first[1]
     assert "rank 0 ended: " in second[1]
+
+
+@pytest.mark.parametrize(("rank", "there"), [(0, 0), (2, 2)])
+def test_a_rank_that_no_gpu_is_left_for_is_refused(monkeypatch, rank, there):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    world = World.__new__(World)
+    world.place = place({**WORLD, "LOCAL_RANK": str(rank)})
+    with pytest.raises(BadWorld, match=f"the machine has {there}"):
+        world.start("cuda")
 
 
 def test_the_environment_tells_the_place():

@@ -87,6 +87,11 @@ def _first(ctx: click.Context, asked: dict[str, Any], world: Alone) -> dict[str,
             f"--gradient {options.gradient} trains in one process, and these are {world.size}: "
             "leave it at hand, whose gradients the ranks share"
         )
+    if world.size > 1 and options.device not in ("cpu", "cuda"):
+        raise click.UsageError(
+            f"--device {options.device} is one GPU, and these are {world.size} processes: --device "
+            "cuda gives each one of its own"
+        )
     return {"options": asdict(options), "data": data, "root": str(root), "resume": resume}
 
 

@@ -91,6 +91,9 @@ class World(Alone):
             BadWorld: a rank does not come in time.
             Lost: a rank has ended.
         """
+        return _or_lost(lambda: self._exchanged(name, value))  # type: ignore[no-any-return]
+
+    def _exchanged(self, name: str, value: Any) -> list[Any]:
         self.store.set(f"{name} {self.rank}", json.dumps(value))
         end = time.monotonic() + self.timeout
         while missing := self._silent(name):
@@ -110,7 +113,7 @@ class World(Alone):
 
     def _silent(self, name: str) -> list[int]:
         """The ranks that gave nothing under a name yet."""
-        if _or_lost(lambda: self.store.check([f"{name} {rank}" for rank in range(self.size)])):
+        if self.store.check([f"{name} {rank}" for rank in range(self.size)]):
             return []
         return [r for r in range(self.size) if not self.store.check([f"{name} {r}"])]
 
@@ -126,10 +129,16 @@ class World(Alone):
         """Make ready for `sum_`, `add_` and `from_first` with tensors of a device.
 
         Raises:
-            BadWorld: the ranks cannot connect.
+            BadWorld: the ranks cannot connect, or this one has no GPU of its own.
         """
         if device != "cpu":
-            torch.cuda.set_device(self.place.local_rank)
+            there, mine = torch.cuda.device_count(), self.place.local_rank
+            if mine >= there:
+                raise BadWorld(
+                    f"no GPU is left for it, the machine has {there}: start one process for each "
+                    "GPU, or --device cpu"
+                )
+            torch.cuda.set_device(mine)
         try:
             dist.init_process_group(
                 "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl",
