@@ -75,9 +75,8 @@ def back_cross_entropy(
     rows = back_reduce_kept(
         target, grad_out, dtype=logits.dtype, reduction=reduction, ignore_index=ignore_index
     )
-    k = logits.shape[-1]
-    seen = seen_classes(target, k).to(logits.dtype)
-    q = (1 - label_smoothing) * seen + label_smoothing / max(k, 1)
+    seen = seen_classes(logits, target).to(logits.dtype)
+    q = (1 - label_smoothing) * seen + label_smoothing / max(logits.shape[-1], 1)
     return rows[:, None] * (softmax(logits) - q)
 
 

@@ -79,8 +79,9 @@ def back_reduce_kept(
     return kept * grad_out / kept.sum().clamp_min(1)  # without rows there is nothing to share
 
 
-def seen_classes(target: Target, k: int) -> Seen:
-    """[j = t_i], True at the class of each row."""
+def seen_classes(scores: LogP, target: Target) -> Seen:
+    """[j = t_i], True at the class of each row; of the scores (n, k) only the shape is read."""
+    k = scores.shape[-1]
     classes = target.new_ones(k).cumsum(0) - 1  # arange, and a DTensor where the target is one
     return target[:, None] == classes
 
@@ -102,7 +103,7 @@ def back_nll(
     rows = back_reduce_kept(
         target, grad_out, dtype=log_p.dtype, reduction=reduction, ignore_index=ignore_index
     )
-    return seen_classes(target, log_p.shape[-1]) * -rows[:, None]
+    return seen_classes(log_p, target) * -rows[:, None]
 
 
 def back_nll_scatter(

@@ -127,7 +127,7 @@ class Answer:
             return report.error if own else ""
         misfits = [said for report in self.reports if report.unsupported for said in report.misfits]
         lost = next(filter(None, misfits), "")
-        return f"of what it computed itself {lost}" if lost else ""
+        return f"a tensor that it computed itself fits no placement, for {lost}" if lost else ""
 
 
 def perform(backward: Callable[..., Any], call: Call, ranks: Ranks) -> Answer:

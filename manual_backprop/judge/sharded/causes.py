@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 from manual_backprop.judge.budget import Budget, rounding_budget
 from manual_backprop.judge.sharded.call import Answer
 from manual_backprop.judge.sharded.cut import Cut
-from manual_backprop.judge.trial import Trial, passed_on
+from manual_backprop.judge.trial import Trial, passed_on, plain_ones
 from manual_backprop.judge.verdict import Cause
 from manual_backprop.judge.witnesses import autograd
 
@@ -81,9 +81,14 @@ class Scene:
 
     @cached_property
     def own_by_hand(self) -> list[Budget]:
-        """The same by the operator's first backward, from the parts of what was saved for it."""
+        """The same by the operator's first other backward, from the parts of what it saves.
+
+        Raises:
+            StopIteration: it has no other.
+        """
         op = self.trial.point.op
-        return self._own(op.forward, op.backwards[0])
+        others = (b for b in op.backwards if b is not self.trial.backward and b in plain_ones(op))
+        return self._own(op.forward, next(others))
 
     def _own(
         self, forward: Callable[..., Any], backward: Callable[..., Any] | None

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.distributed import FileStore  # type: ignore[attr-defined]
 
 from manual_backprop.judge.draw import ARTICLE
-from manual_backprop.judge.sharded.ranks import MeshError, start_mesh
+from manual_backprop.judge.sharded.ranks import THINKING, MeshError, start_mesh
 from manual_backprop.judge.sharded.verify import on_ranks
 
 
@@ -31,11 +31,11 @@ def main(name: str, rank: int) -> None:
         torch.cuda.set_device(rank)
     status = 0
     for number, (op, backward) in enumerate(sent["jobs"]):
-        if rank == 0:
-            (folder / f"begun-{number}").touch()
         samples = tuple(sample for sample in op.samples if sample != ARTICLE)
         asked = {"samples": samples, **sent["asked"]}
         _join(folder / f"store-{number}", rank, sent["size"], device, timeout)
+        if rank == 0:
+            (folder / f"begun-{number}").touch()
         try:
             mesh = start_mesh(device, sent["size"])
             result: Any = on_ranks(
@@ -57,12 +57,15 @@ def main(name: str, rank: int) -> None:
 
 def _join(store: Path, rank: int, size: int, device: str, timeout: float) -> None:
     """A process group for one job: after another's, a collective may not have been finished."""
+    meeting = FileStore(str(store), size)
+    meeting.set(f"rank {rank}", "is here")
+    meeting.wait([f"rank {other}" for other in range(size)], timedelta(seconds=THINKING))
     dist.init_process_group(
         "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl",
         # Less than a rank may keep the others waiting: who waits in a collective that another does
         # not call tells so in time.
         timeout=timedelta(seconds=timeout / 6),
-        store=FileStore(str(store), size),
+        store=meeting,
         rank=rank,
         world_size=size,
     )

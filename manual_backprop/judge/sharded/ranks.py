@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from manual_backprop.judge.verdict import first_line
 
 COUNT = count()
+THINKING = 3600.0  # seconds that the first rank may take over a call before it orders the next
 
 
 class MeshError(RuntimeError):
@@ -23,7 +24,7 @@ class MeshError(RuntimeError):
 class Ranks:
     """The ranks of a mesh with one dimension; the first of them leads.
 
-    They talk in a group of their own on the CPU, so that a backward which calls a collective on
+    They talk in groups of their own on the CPU, so that a backward which calls a collective on
     some ranks only cannot take the judge's words for the answer.
 
     Args:
@@ -37,7 +38,8 @@ class Ranks:
         self.size = len(self.members)
         self.rank = self.members.index(dist.get_rank())
         self.timeout = timeout
-        self.control = _group(self.members, timeout, "gloo")
+        self.orders = _group(self.members, max(timeout, THINKING), "gloo")
+        self.reports = _group(self.members, timeout, "gloo")
 
     @property
     def leads(self) -> bool:
@@ -52,7 +54,7 @@ class Ranks:
         """
         box = [what]
         with self._lost():
-            dist.broadcast_object_list(box, src=self.members[0], group=self.control)
+            dist.broadcast_object_list(box, src=self.members[0], group=self.orders)
         return box[0]
 
     def all(self, mine: Any) -> list[Any]:
@@ -63,7 +65,7 @@ class Ranks:
         """
         said = [None] * self.size
         with self._lost():
-            dist.all_gather_object(said, mine, group=self.control)
+            dist.all_gather_object(said, mine, group=self.reports)
         return said
 
     @contextmanager
@@ -107,7 +109,8 @@ class Ranks:
         with suppress(RuntimeError, ValueError):
             if "_alone" in vars(self):
                 dist.destroy_process_group(self._alone[0])
-            dist.destroy_process_group(self.control)
+            dist.destroy_process_group(self.orders)
+            dist.destroy_process_group(self.reports)
 
 
 def _group(members: list[int], timeout: float, backend: str | None = None) -> dist.ProcessGroup:

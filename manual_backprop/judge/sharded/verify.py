@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from inspect import signature
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +15,10 @@ from manual_backprop.judge.point import check_size
 from manual_backprop.judge.sharded.call import Call, perform
 from manual_backprop.judge.sharded.lead import Lead
 from manual_backprop.judge.sharded.ranks import MeshError, Ranks, start_mesh
-from manual_backprop.judge.trial import Backward
+from manual_backprop.judge.trial import Backward, plain_ones
 from manual_backprop.judge.verdict import Verdict
 from manual_backprop.judge.verify import DTYPES, exact_products, fixed_order
-from manual_backprop.op import BadOp, Op, check_backward, is_fused
+from manual_backprop.op import BadOp, Op, check_backward
 
 PATIENCE = 60.0  # seconds that one rank may keep the others waiting
 
@@ -154,13 +154,13 @@ def plain(op: Op, backward: Backward | None = None) -> Backward:
     Raises:
         BadOp: there is none.
     """
-    for one in op.backwards if backward is None else (backward,):
-        if not (is_fused(one) or one.__name__.endswith("_") or "into" in signature(one).parameters):
-            return one
-    names = ", ".join(one.__name__ for one in ((backward,) if backward else op.backwards))
+    chosen = op if backward is None else replace(op, backwards=(backward,))
+    if found := plain_ones(chosen):
+        return found[0]
+    names = ", ".join(one.__name__ for one in chosen.backwards)
     raise BadOp(
-        f"{op.name}: on a mesh the backwards are judged that return tensors of their own, and "
-        f"{names} does not; give backward={op.backwards[0].__name__}, or another"
+        f"{op.name}: on a mesh backwards are judged that return tensors of their own, and not "
+        f"{names}, which writes into what it is given or computes the forward as well"
     )
 
 
