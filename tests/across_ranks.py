@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
 
 from manual_backprop import Op
-from manual_backprop.registry import OPS
+from manual_backprop.ops.softmax import OP as SOFTMAX
 
 
 def whole(part, like, placement, shape=None):
@@ -263,5 +263,5 @@ def op_of(backward):
     if backward is back_column:
         return Op(column, (backward,), COLUMNS, ("x", "w"))
     if backward is back_softmax_of_own:
-        return replace(OPS["softmax"], samples=CLASSES)
+        return replace(SOFTMAX, samples=CLASSES)
     return Op(doubled, (backward,), ALONE, ("x",))

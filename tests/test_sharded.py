@@ -1,8 +1,11 @@
 """Backwards on a device mesh: right ones pass on every rank, and what goes wrong across ranks is
 found and named. Each set of processes is started once and asked for all that it can tell."""
 
+import contextlib
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +14,6 @@ import jsonschema
 import pytest
 import torch
 
-from manual_backprop import Op, verify_sharded
 from manual_backprop.judge.draw import axes
 from manual_backprop.judge.sharded.start import judged
 from manual_backprop.registry import OPS
@@ -19,6 +21,7 @@ from manual_backprop.report.as_json import schema
 from tests import across_ranks as ranks
 
 ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 NAMED = {
     **ranks.AFFINE,
     **ranks.MEAN,
@@ -60,6 +63,7 @@ def test_what_goes_wrong_across_two_ranks_is_named_and_what_is_right_passes(subt
 ACROSS = {"missing-all-reduce", "doubled-all-reduce", "averaged-all-reduce", "local-mean", "factor"}
 
 
+@pytest.mark.slow
 def test_on_four_ranks_some_of_them_without_a_part_the_names_are_the_same(subtests):
     chosen = (
         ranks.back_left_partial, ranks.back_never_reduced, ranks.back_reduced_twice,
@@ -82,40 +86,43 @@ def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged():
     assert "rank 1 of 2 kept the others waiting for 6 seconds" in str(hung)
 
 
-def test_the_command_shows_which_axes_were_sharded_and_writes_what_the_schema_says(tmp_path):
-    command = [sys.executable, "-m", "manual_backprop", "verify", "back_softmax", "back_lin_einsum"]
-    wanted = ["--mesh", "2", "--dtype", "bfloat16", "--json", str(tmp_path / "report.json")]
+def test_the_command_judges_the_five_and_writes_what_the_schema_says(tmp_path):
+    names = ["lin", "relu", "softmax", "cross_entropy", "classifier"]
+    command = [sys.executable, "-m", "manual_backprop", "verify", *names, "--mesh", "2"]
+    wanted = ["--dtype", "bfloat16", "--json", str(tmp_path / "report.json")]
     done = subprocess.run(
         [*command, *wanted], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mesh of 2 ranks" in done.stdout
-    assert "shards n, k, m" in done.stdout
-    assert "all 2 backwards of 2 operators are right" in done.stdout
+    assert "shards n, i, o, m" in done.stdout
+    assert "all 5 backwards of 5 operators are right" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
     jsonschema.validate(report, schema())
     assert report["mesh"] == {"ranks": 2}
-    assert [back["backward"] for back in report["backwards"]] == ["back_softmax", "back_lin_einsum"]
+    assert [back["backward"] for back in report["backwards"]] == [f"back_{name}" for name in names]
     for back in report["backwards"]:
         assert set(back["sharded"]) == axes_of(OPS[back["operator"]])
         assert back["dtypes"]["bfloat16"]["cases"] == back["cases"]
         assert not back["findings"]
+        assert all("DTensor does not support this" in note["message"] for note in back["notes"])
 
 
 def axes_of(op):
     return {axis for sample in op.samples for axis in axes(op, sample)}
 
 
-def test_the_plain_backwards_of_the_five_are_right_on_two_ranks(subtests):
-    names = ("lin", "relu", "softmax", "cross_entropy", "classifier")
-    jobs = [(OPS[name], None) for name in names]
-    asked = {**ASKED, "dtypes": (torch.float32,)}
-    for op, verdict in zip(names, judged(jobs, 2, timeout=30.0, **asked), strict=True):
-        with subtests.test(op):
-            assert verdict.ok, str(verdict)
-            assert set(verdict.axes[f"back_{op}"]) == axes_of(OPS[op])
-            for note in verdict.notes:
-                assert "DTensor does not support this" in note.message, str(note)
+def test_the_readme_shows_what_is_printed():
+    section = README.partition("\n### On a device mesh\n")[2].partition("\n## ")[0]
+    _, code, shown = re.findall(r"```(?:console|python)\n(.*?)```", section, re.DOTALL)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code, "README.md", "exec"), {})
+    assert words(said.getvalue()) == words(shown)
+
+
+def words(text):
+    return re.sub(r"[-+0-9.e]+", "0", text).split()
 
 
 ON_EVERY_RANK = """
@@ -154,27 +161,6 @@ def test_called_on_every_rank_it_gives_each_the_same_verdict(tmp_path):
     assert one == other
     assert "[doubled-all-reduce; rows" in one
     assert "give mesh=2, or the DeviceMesh itself" in one
-
-
-def test_an_operator_of_closures_and_lambdas_travels_to_the_ranks():
-    factor = 3.0
-
-    def triple(x):
-        return factor * x
-
-    def back_triple(grad_out):
-        return factor * grad_out
-
-    rows = {"rows": lambda rand, n=11: (rand(n),)}
-    told = []
-    verdict = verify_sharded(
-        Op(triple, (back_triple,), rows, ("x",), oracle=lambda x: 3 * x),
-        mesh=2,
-        dtypes=torch.float32,
-        progress=lambda: told.append(1),
-    )
-    verdict.raise_if_wrong()
-    assert len(told) == verdict.cases("back_triple") == 3
 
 
 @pytest.mark.slow
