@@ -16,6 +16,8 @@ HOMES = {  # where each public name that is no operator lives
     "Op": "op",
     "verify": "judge.verify",
     "verify_function": "judge.function",
+    "verify_sharded": "judge.sharded.verify",
+    "MeshError": "judge.sharded.ranks",
     "as_function": "for_autograd",
     "as_custom_op": "for_autograd",
     "Verdict": "judge.verdict",

@@ -4,6 +4,8 @@ from manual_backprop.for_autograd import as_function as as_function
 from manual_backprop.judge.budget import Budget as Budget
 from manual_backprop.judge.budget import rounding_budget as rounding_budget
 from manual_backprop.judge.function import verify_function as verify_function
+from manual_backprop.judge.sharded.ranks import MeshError as MeshError
+from manual_backprop.judge.sharded.verify import verify_sharded as verify_sharded
 from manual_backprop.judge.verdict import Finding as Finding
 from manual_backprop.judge.verdict import Verdict as Verdict
 from manual_backprop.judge.verdict import WrongGradient as WrongGradient
@@ -125,6 +127,7 @@ from manual_backprop.ops.nll import back_nll_scatter as back_nll_scatter
 from manual_backprop.ops.nll import back_reduce_kept as back_reduce_kept
 from manual_backprop.ops.nll import nll as nll
 from manual_backprop.ops.nll import reduce_kept as reduce_kept
+from manual_backprop.ops.nll import seen_classes as seen_classes
 from manual_backprop.ops.norm import back_norm as back_norm
 from manual_backprop.ops.norm import back_norm_from_r as back_norm_from_r
 from manual_backprop.ops.norm import norm as norm

@@ -24,12 +24,10 @@ from manual_backprop.commands import (
 )
 from manual_backprop.exercise.command import exercise
 from manual_backprop.judge.codes import CODES
+from manual_backprop.judging import judged, judged_on_mesh
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from manual_backprop.judge.verdict import Verdict
     from manual_backprop.op import Op
 
 
@@ -104,21 +102,33 @@ def main() -> None:
     type=click.IntRange(min=0),
     help="Draw other numbers; the same seed draws the same.",
 )
+@click.option(
+    "--mesh",
+    "ranks",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Judge the plain backwards on DTensors, each axis in turn sharded over N processes.",
+)
 @json_option("the verdicts")
 def verify(
     names: tuple[str, ...],
     devices: tuple[str, ...],
     dtypes: tuple[str, ...],
     seed: int,
+    ranks: int | None,
     json_file: Path | None,
 ) -> None:
     """Hold all backwards to PyTorch, or only the operators and backwards that are NAMEd.
+
+    With --mesh, the first backward of each operator that returns tensors of its own, on the CPU
+    or with --device cuda on one GPU for each process.
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
     check_folder(json_file)
     import torch
 
+    from manual_backprop.judge.sharded.ranks import MeshError
     from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
@@ -127,18 +137,25 @@ def verify(
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
         check_device(name)
+    if ranks is not None:
+        devices = _device_of_mesh(devices, ranks)
     devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     console = Report(stderr=str(json_file) == "-", highlight=False)
-    console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
+    console.print(as_table.header(devices, dtypes, seed, ranks), style="dim", soft_wrap=True)
     try:
-        verdicts = _judged(chosen, devices, dtypes, seed, console)
+        if ranks is None:
+            verdicts = judged(chosen, devices, dtypes, seed, console)
+        else:
+            verdicts = judged_on_mesh(chosen, ranks, devices[0], dtypes, seed, console)
     except BadOp as error:
         raise Mistake(str(error)) from error
+    except MeshError as error:
+        raise click.ClickException(str(error)) from error
     as_table.show(console, verdicts, dtypes)
     if json_file is not None:
-        write_json(json_file, as_json.report(verdicts, devices, dtypes, seed))
+        write_json(json_file, as_json.report(verdicts, devices, dtypes, seed, ranks))
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
@@ -176,7 +193,7 @@ def explain(operator: str, *, verdict: bool) -> None:
     torch.set_num_threads(1)
     console.print()
     console.rule("[bold]Verdict[/]", align="left", style="dim")
-    verdicts = _judged([op], ("cpu",), DTYPES, 0, console)
+    verdicts = judged([op], ("cpu",), DTYPES, 0, console)
     as_table.show(console, verdicts, DTYPES)
     raise SystemExit(0 if verdicts[0].ok else 1)
 
@@ -208,6 +225,24 @@ main.add_command(bench)
 main.add_command(check)
 main.add_command(exercise)
 main.add_command(train)
+
+
+def _device_of_mesh(devices: tuple[str, ...], ranks: int) -> tuple[str]:
+    """The one device that a mesh is of, the CPU by default.
+
+    Raises:
+        click.BadParameter: there can be no such mesh.
+    """
+    from manual_backprop.judge.sharded.verify import check_mesh
+
+    if len(devices) > 1:
+        raise click.BadParameter("a mesh is of one device; give cpu or cuda", param_hint="--device")
+    device = "cpu" if devices == ("all",) else devices[0]
+    try:
+        check_mesh(ranks, device)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--mesh") from error
+    return (device,)
 
 
 def _chosen(names: tuple[str, ...]) -> "list[Op]":
@@ -246,39 +281,3 @@ def _operators() -> "dict[str, Op]":
     except BadOp as error:
         raise Mistake(str(error)) from error
     return OPS
-
-
-def _judged(
-    chosen: "list[Op]",
-    devices: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    seed: int,
-    console: "Console",
-) -> "list[Verdict]":
-    """The verdicts, with a progress bar where somebody watches."""
-    import torch
-    from rich.progress import TimeElapsedColumn
-
-    from manual_backprop.judge.verify import verify
-    from manual_backprop.report.as_table import progress_bar
-
-    steps = {op: len(op.backwards) * len(op.samples) * len(dtypes) * len(devices) for op in chosen}
-    with progress_bar(console, TimeElapsedColumn()) as bar:
-        if bar.disable:
-            what = chosen[0].name if len(chosen) == 1 else f"{len(chosen)} operators"
-            click.echo(f"judging {what} ...", err=True)
-        task = bar.add_task("", total=sum(steps.values()))
-        verdicts = []
-        for op in chosen:
-            bar.update(task, description=op.name)
-            verdicts.append(
-                verify(
-                    op,
-                    dtypes=[getattr(torch, name) for name in dtypes],
-                    devices=devices,
-                    seeds=(seed, seed + 1),
-                    kinks="reject",
-                    progress=lambda: bar.advance(task),
-                )
-            )
-    return verdicts

@@ -190,6 +190,42 @@ CODES = {
         "The right gradient of another convention: n - 1 for n in a variance, ±1 for 0/1 labels.",
         "Take the convention of the forward.",
     ),
+    # on a device mesh
+    "not-a-dtensor": Code(
+        "On a mesh, a gradient is a plain tensor: one rank's part, and nobody knows of what.",
+        "Compute on the DTensor, or wrap what .to_local() led to: DTensor.from_local(grad, mesh, "
+        "placements), with the shape of the whole.",
+    ),
+    "placement": Code(
+        "The ranks of a mesh do not hold what a gradient's placements say.",
+        "Give from_local the placements that the parts have, on every rank the same, and shape "
+        "and stride of the whole: ranks may have unequal parts.",
+    ),
+    "collective-mismatch": Code(
+        "The ranks do not call the same collectives, and one waits for the others in vain.",
+        "Call each collective on every rank, in one order: none under `if rank == 0`, none in a "
+        "branch that a rank's own numbers decide.",
+    ),
+    "missing-all-reduce": Code(
+        "Each rank has summed over its own part of a sharded axis, and nobody adds up the ranks.",
+        "Say Partial() in place of Replicate(), so that DTensor adds the parts up, or call "
+        "all_reduce once.",
+    ),
+    "doubled-all-reduce": Code(
+        "What every rank holds whole is added up over the ranks once more: too large by their "
+        "number.",
+        "Reduce once: a gradient that every rank computes from replicated tensors is Replicate().",
+    ),
+    "averaged-all-reduce": Code(
+        "The ranks' parts are averaged where their sum is due: too small by the number of ranks.",
+        "Divide by the number of ranks only if each rank's loss is a mean of its own; the loss's "
+        "own mean has divided already.",
+    ),
+    "local-mean": Code(
+        "A mean is taken over the rank's own part of a sharded axis, and all of the axis is due.",
+        "Divide by the length of the whole axis, x.shape[0] and not x.to_local().shape[0], and add "
+        "up; ranks may have unequal parts.",
+    ),
     # rounding and the forward
     "kink": Code(
         "Exactly on a kink, another slope than PyTorch's.",

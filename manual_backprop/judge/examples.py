@@ -195,9 +195,19 @@ EXAMPLES = {
     "unknown": _sigmoid("grad_out * out * (1 - out) ** 3"),
 }
 
+ON_A_MESH = "It takes a mesh of several processes: `manual-backprop verify --mesh 2` says it."
 WITHOUT = {  # why a code has no example
-    "timeout": "Only `manual-backprop check` says it, when --timeout is over.",
-    "crash": "Only `manual-backprop check` says it, of the process that a file runs in.",
+    "timeout": "It takes a process of its own: `check` says it when --timeout is over, and "
+    "`verify --mesh` of a rank that keeps the others waiting.",
+    "crash": "It takes a process of its own: `check` says it of the one that a file runs in, and "
+    "`verify --mesh` of a rank.",
+    "not-a-dtensor": ON_A_MESH,
+    "placement": ON_A_MESH,
+    "collective-mismatch": ON_A_MESH,
+    "missing-all-reduce": ON_A_MESH,
+    "doubled-all-reduce": ON_A_MESH,
+    "averaged-all-reduce": ON_A_MESH,
+    "local-mean": ON_A_MESH,
     "unwritten": "Only `manual-backprop check` says it, of `raise NotImplementedError`.",
     "device": "It takes a second device, such as a GPU.",
     "unstable": "It is a note and not a finding: in float32 the same backward is right.",

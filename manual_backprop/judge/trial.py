@@ -14,7 +14,7 @@ from manual_backprop.judge.memory import memory, overlap
 from manual_backprop.judge.point import Point
 from manual_backprop.judge.result import flat_named, formed, grads_of_fused
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name, error_at
-from manual_backprop.op import is_fused
+from manual_backprop.op import Op, is_fused
 
 Backward = Callable[..., Any]
 
@@ -233,6 +233,19 @@ class Trial:
 def _poisoned(tensor: Tensor) -> Tensor:
     """Dense memory of a tensor's shape, any, that nobody has written a number into."""
     return torch.full_like(tensor, torch.nan, memory_format=torch.contiguous_format)
+
+
+def plain_ones(op: Op) -> list[Backward]:
+    """The operator's backwards that return tensors of their own and nothing else."""
+    return [
+        backward
+        for backward in op.backwards
+        if not (
+            is_fused(backward)
+            or backward.__name__.endswith("_")
+            or "into" in signature(backward).parameters
+        )
+    ]
 
 
 def passed_on(name: str, gradient: Any) -> Any:  # noqa: ARG001

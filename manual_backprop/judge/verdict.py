@@ -133,6 +133,7 @@ class Verdict:
         findings: what is wrong; empty where all is right.
         notes: what is worth knowing and not wrong.
         tallies: (backward, dtype) -> how it fared.
+        axes: backward -> the axes that were sharded, where it was judged on a mesh.
     """
 
     operator: str
@@ -140,6 +141,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:

@@ -28,7 +28,15 @@ from torch import Tensor
 from manual_backprop.blocks import rows_at_once
 from manual_backprop.op import Op
 from manual_backprop.ops.log_softmax import back_log_softmax, log_softmax
-from manual_backprop.ops.nll import Reduction, Rows, back_nll, back_reduce_kept, nll, reduce_kept
+from manual_backprop.ops.nll import (
+    Reduction,
+    Rows,
+    back_nll,
+    back_reduce_kept,
+    nll,
+    reduce_kept,
+    seen_classes,
+)
 from manual_backprop.ops.softmax import back_softmax, softmax
 
 Logits = Float[Tensor, "n k"]
@@ -67,9 +75,8 @@ def back_cross_entropy(
     rows = back_reduce_kept(
         target, grad_out, dtype=logits.dtype, reduction=reduction, ignore_index=ignore_index
     )
-    k = logits.shape[-1]
-    seen = target[:, None] == torch.arange(k, device=target.device)
-    q = (1 - label_smoothing) * seen.to(logits.dtype) + label_smoothing / max(k, 1)
+    seen = seen_classes(logits, target).to(logits.dtype)
+    q = (1 - label_smoothing) * seen + label_smoothing / max(logits.shape[-1], 1)
     return rows[:, None] * (softmax(logits) - q)
 
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from manual_backprop.op import Op
@@ -29,6 +29,7 @@ from manual_backprop.op import Op
 LogP = Float[Tensor, "n k"]
 Target = Int[Tensor, " n"]
 Rows = Float[Tensor, " n"]
+Seen = Bool[Tensor, "n k"]
 Loss = Float[Tensor, ""]
 Reduction = Literal["mean", "sum"]
 
@@ -78,6 +79,13 @@ def back_reduce_kept(
     return kept * grad_out / kept.sum().clamp_min(1)  # without rows there is nothing to share
 
 
+def seen_classes(scores: LogP, target: Target) -> Seen:
+    """[j = t_i], True at the class of each row; of the scores (n, k) only the shape is read."""
+    k = scores.shape[-1]
+    classes = target.new_ones(k).cumsum(0) - 1  # arange, and a DTensor where the target is one
+    return target[:, None] == classes
+
+
 def _check(reduction: str) -> None:
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction is {reduction!r}; there are 'mean' and 'sum'")
@@ -95,8 +103,7 @@ def back_nll(
     rows = back_reduce_kept(
         target, grad_out, dtype=log_p.dtype, reduction=reduction, ignore_index=ignore_index
     )
-    seen = target[:, None] == torch.arange(log_p.shape[-1], device=target.device)
-    return seen * -rows[:, None]
+    return seen_classes(log_p, target) * -rows[:, None]
 
 
 def back_nll_scatter(

@@ -23,9 +23,13 @@ def schema() -> dict[str, Any]:
 
 
 def report(
-    verdicts: Sequence[Verdict], devices: tuple[str, ...], dtypes: Sequence[str], seed: int
+    verdicts: Sequence[Verdict],
+    devices: tuple[str, ...],
+    dtypes: Sequence[str],
+    seed: int,
+    ranks: int | None = None,
 ) -> dict[str, Any]:
-    """One record per backward, and what the numbers depend on.
+    """One record per backward, and what the numbers depend on; of a mesh, how many ranks it has.
 
     Raises:
         RuntimeError: one of the devices is not there.
@@ -36,12 +40,14 @@ def report(
         "ok": all(verdict.ok for verdict in verdicts),
         "seed": seed,
         "environment": environment(devices),
+        **({"mesh": {"ranks": ranks}} if ranks else {}),
         "backwards": [
             {
                 "operator": verdict.operator,
                 "backward": name,
                 "ok": not verdict.of(name),
                 "saves": list(saves),
+                **({"sharded": list(verdict.axes[name])} if name in verdict.axes else {}),
                 "cases": verdict.cases(name),
                 "dtypes": {
                     dtype: {"error": tally.error, "allowed": tally.allowed, "cases": tally.cases}

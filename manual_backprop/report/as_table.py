@@ -41,8 +41,10 @@ def progress_bar(console: Console, time: ProgressColumn, *, moving: bool = True)
     )
 
 
-def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:
-    """One line: what the verdicts below depend on.
+def header(
+    devices: Sequence[str], dtypes: Sequence[str], seed: int, ranks: int | None = None
+) -> str:
+    """One line: what the verdicts below depend on, and how many ranks a mesh has.
 
     Raises:
         RuntimeError: one of the devices is not there.
@@ -50,8 +52,9 @@ def header(devices: Sequence[str], dtypes: Sequence[str], seed: int) -> str:
     names = ", ".join(
         f"{device} ({device_name(device)})" if device != "cpu" else device for device in devices
     )
+    mesh = f" · mesh of {ranks} ranks" if ranks else ""
     return (
-        f"torch {torch.__version__} · {names} · {', '.join(dtypes)} · "
+        f"torch {torch.__version__} · {names}{mesh} · {', '.join(dtypes)} · "
         f"threads: {torch.get_num_threads()} · seed {seed} · TF32 and reduced-precision sums off"
     )
 
@@ -121,10 +124,11 @@ def _table(verdicts: Sequence[Verdict], dtypes: Sequence[str], width: int) -> Ta
     for verdict in verdicts:
         for name, saves in verdict.saves.items():
             findings = verdict.of(name)
+            below = f"saves {', '.join(saves) or 'nothing'}"
+            if name in verdict.axes:
+                below = f"shards {', '.join(verdict.axes[name]) or 'nothing'}"
             table.add_row(
-                Text(name, "bold").append(
-                    f"\nsaves {', '.join(saves) or 'nothing'}", "not bold dim"
-                ),
+                Text(name, "bold").append(f"\n{below}", "not bold dim"),
                 *(_errors(verdict.tallies.get((name, dtype))) for dtype in dtypes),
                 f"{verdict.cases(name):,}",
                 Text("wrong", "bold red") if findings else Text("ok", "green"),

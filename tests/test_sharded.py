@@ -1,0 +1,173 @@
+"""Backwards on a device mesh: right ones pass on every rank, and what goes wrong across ranks is
+found and named. Each set of processes is started once and asked for all that it can tell."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+
+from manual_backprop.judge.draw import axes
+from manual_backprop.judge.sharded.start import judged
+from manual_backprop.registry import OPS
+from manual_backprop.report.as_json import schema
+from tests import across_ranks as ranks
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+NAMED = {
+    **ranks.AFFINE,
+    **ranks.MEAN,
+    ranks.back_column: ("missing-all-reduce", "grad_x"),
+    ranks.back_softmax_of_own: ("missing-all-reduce", "grad_x"),
+    ranks.back_half: ("factor", "grad_x"),
+    ranks.back_without_a_rule: ("raises", ""),
+}
+ASKED = {"dtypes": (torch.float64,), "seeds": (0,), "axes": None, "causes": True}
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(autouse=True)
+def functions_of_tests_are_found(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+
+
+def verdicts_on(size, functions, **asked):
+    jobs = [(ranks.op_of(function), function) for function in functions]
+    verdicts = judged(jobs, size, **{"timeout": 30.0, **ASKED, **asked})
+    return dict(zip(functions, verdicts, strict=True))
+
+
+def codes(verdict):
+    return {(finding.code, finding.gradient) for finding in verdict.findings}
+
+
+def test_what_goes_wrong_across_two_ranks_is_named_and_what_is_right_passes(subtests):
+    for function, verdict in verdicts_on(2, NAMED).items():
+        with subtests.test(function.__name__):
+            due = NAMED[function]
+            assert codes(verdict) == ({due} if due else set()), str(verdict)
+            assert due or all(verdict.cases(name) == 3 for name in verdict.saves)
+            for found in verdict.findings:
+                assert bool(found.cause) == (found.code in ACROSS), str(verdict)
+
+
+ACROSS = {"missing-all-reduce", "doubled-all-reduce", "averaged-all-reduce", "local-mean", "factor"}
+
+
+@pytest.mark.slow
+def test_on_four_ranks_some_of_them_without_a_part_the_names_are_the_same(subtests):
+    chosen = (
+        ranks.back_left_partial, ranks.back_never_reduced, ranks.back_reduced_twice,
+        ranks.back_averaged, ranks.back_mean_over_all, ranks.back_sum_of_means,
+        ranks.back_mean_of_means,
+    )  # fmt: skip
+    for function, verdict in verdicts_on(4, chosen).items():
+        with subtests.test(function.__name__):
+            due = NAMED[function]
+            assert codes(verdict) == ({due} if due else set()), str(verdict)
+
+
+def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged():
+    chosen = (ranks.back_one_rank_ends, ranks.back_left_partial, ranks.back_one_rank_hangs)
+    ended, right, hung = verdicts_on(2, chosen, timeout=6.0).values()
+    assert codes(ended) == {("crash", "")}
+    assert "rank 1 of 2 ended with exit status 3" in str(ended)
+    assert right.ok
+    assert codes(hung) == {("timeout", "")}
+    assert "rank 1 of 2 kept the others waiting for 6 seconds" in str(hung)
+
+
+def test_the_command_judges_the_five_and_writes_what_the_schema_says(tmp_path):
+    names = ["lin", "relu", "softmax", "cross_entropy", "classifier"]
+    command = [sys.executable, "-m", "manual_backprop", "verify", *names, "--mesh", "2"]
+    wanted = ["--dtype", "bfloat16", "--json", str(tmp_path / "report.json")]
+    done = subprocess.run(
+        [*command, *wanted], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mesh of 2 ranks" in done.stdout
+    assert "shards n, i, o, m" in done.stdout
+    assert "all 5 backwards of 5 operators are right" in done.stdout
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    jsonschema.validate(report, schema())
+    assert report["mesh"] == {"ranks": 2}
+    assert [back["backward"] for back in report["backwards"]] == [f"back_{name}" for name in names]
+    for back in report["backwards"]:
+        assert set(back["sharded"]) == axes_of(OPS[back["operator"]])
+        assert back["dtypes"]["bfloat16"]["cases"] == back["cases"]
+        assert not back["findings"]
+        assert all("DTensor does not support this" in note["message"] for note in back["notes"])
+
+
+def axes_of(op):
+    return {axis for sample in op.samples for axis in axes(op, sample)}
+
+
+def test_the_readme_shows_what_is_printed():
+    section = README.partition("\n### On a device mesh\n")[2].partition("\n## ")[0]
+    _, code, shown = re.findall(r"```(?:console|python)\n(.*?)```", section, re.DOTALL)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(code, "README.md", "exec"), {})
+    assert words(said.getvalue()) == words(shown)
+
+
+def words(text):
+    return re.sub(r"[-+0-9.e]+", "0", text).split()
+
+
+ON_EVERY_RANK = """
+import sys
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from manual_backprop import verify_sharded
+from tests.across_ranks import back_reduced_twice, op_of
+
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
+mesh = init_device_mesh("cpu", (2,))
+op = op_of(back_reduced_twice)
+print(verify_sharded(op, mesh=mesh))
+try:
+    verify_sharded(op, mesh=4)
+except ValueError as error:
+    print(error)
+dist.destroy_process_group()
+"""
+
+
+def test_called_on_every_rank_it_gives_each_the_same_verdict(tmp_path):
+    command = [sys.executable, "-c", ON_EVERY_RANK]
+    found = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store")],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    one, other = (process.communicate(timeout=120)[0] for process in found)
+    assert one == other
+    assert "[doubled-all-reduce; rows" in one
+    assert "give mesh=2, or the DeviceMesh itself" in one
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 4])
+def test_the_whole_house_is_right_on_a_mesh(size):
+    dtypes = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+    jobs = [(op, None) for op in OPS.values()]
+    for verdict in judged(jobs, size, timeout=60.0, **{**ASKED, "dtypes": dtypes}):
+        assert verdict.ok, str(verdict)
+        assert all(verdict.cases(name) for name in verdict.saves), str(verdict)
