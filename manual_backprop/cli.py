@@ -1,6 +1,7 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
 import io
+import shlex
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,11 +17,14 @@ from manual_backprop.bench.command import bench
 from manual_backprop.check.command import check
 from manual_backprop.commands import (
     DTYPES,
+    TYPED,
     Mistake,
     check_device,
-    check_folder,
+    html_option,
     json_option,
-    write_json,
+    to_stdout,
+    typed,
+    write_report,
 )
 from manual_backprop.exercise.command import exercise
 from manual_backprop.judge.codes import CODES
@@ -51,6 +55,11 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
 
 class _Group(click.Group):
     """Answers with a sentence where standard output cannot take what is said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what was typed is kept for the reports."""
+        ctx.meta[TYPED] = shlex.join(("manual-backprop", *args))
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""
@@ -105,24 +114,27 @@ def main() -> None:
     help="Draw other numbers; the same seed draws the same.",
 )
 @json_option("the verdicts")
+@html_option("the verdicts")
 def verify(
     names: tuple[str, ...],
     devices: tuple[str, ...],
     dtypes: tuple[str, ...],
     seed: int,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> None:
     """Hold all backwards to PyTorch, or only the operators and backwards that are NAMEd.
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
-    check_folder(json_file)
+    to_stderr = to_stdout(json_file, html_file)
     import torch
 
     from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
-    from manual_backprop.report import as_json, as_table
+    from manual_backprop.report import as_html, as_json, as_table
     from manual_backprop.report.console import Report
+    from manual_backprop.report.files import as_text
 
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
@@ -130,15 +142,18 @@ def verify(
     devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
-    console = Report(stderr=str(json_file) == "-", highlight=False)
+    console = Report(stderr=to_stderr, highlight=False)
     console.print(as_table.header(devices, dtypes, seed), style="dim", soft_wrap=True)
     try:
         verdicts = _judged(chosen, devices, dtypes, seed, console)
     except BadOp as error:
         raise Mistake(str(error)) from error
     as_table.show(console, verdicts, dtypes)
+    fields = as_json.report(verdicts, devices, dtypes, seed, typed())
     if json_file is not None:
-        write_json(json_file, as_json.report(verdicts, devices, dtypes, seed))
+        write_report("--json", json_file, as_text(fields))
+    if html_file is not None:
+        write_report("--html", html_file, as_html.verify_page(fields))
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 
