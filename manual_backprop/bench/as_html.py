@@ -27,8 +27,18 @@ def bench_page(report: Fields) -> str:
         "bench.jinja",
         groups=[(name, list(some)) for name, some in groupby(cases, key=lambda c: c["group"])],
         axis=axis,
-        outcomes=outcomes,
         headline=_headline(outcomes),
+        wrong=[
+            f"{case['case']} {entry['opponent']}"
+            for case in cases
+            for entry in case["timed"]
+            if not entry["right"]
+        ],
+        kinds=[
+            (kind, told)
+            for kind, told in SUMMED.items()
+            if any(kind in case["kinds"].split() for case in cases)
+        ],
         unsettled=any(case["unsettled"] for case in cases),
         engineering=engineering,
         times=times,
@@ -57,7 +67,8 @@ def _case(case: Fields) -> dict[str, Any]:
     ratio = next((e["ratio"] for e in entries if against and e["opponent"] == against), None)
     settled = ratio is None or ratio["high"] <= WIDEST * ratio["low"]
     unsettled = case["outcome"] == "parity" and not settled
-    wrong = " wrong" if any(not entry["right"] for entry in entries) else ""
+    wrong = any(not entry["right"] for entry in entries)
+    kinds = dict.fromkeys([case["outcome"], *(["wrong"] if wrong else [])])
     names = [case["case"], case["group"], *(entry["opponent"] for entry in entries)]
     return {
         "remark": "",
@@ -66,7 +77,7 @@ def _case(case: Fields) -> dict[str, Any]:
         "verdict": _verdict(case["outcome"], against, unsettled=unsettled),
         "timed": entries,
         "words": " ".join(names).lower(),
-        "kinds": f"{case['outcome']}{wrong}",
+        "kinds": " ".join(kinds),
     }
 
 

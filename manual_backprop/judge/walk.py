@@ -1,6 +1,7 @@
 """The walk over the grid: one operator's samples, dtypes, devices, layouts and promises."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -224,7 +225,9 @@ class Walk:
             return finding
         linear = finding.code == "unknown" and {variant.numbers, variant.grad_out} == {"normal"}
         explanations = chain(at_once(trial), promises.homogeneous(trial) if linear else ())
-        return next(explanations, finding)
+        found = next(explanations, finding)
+        same = found.gradient == finding.gradient
+        return replace(found, picture=finding.picture) if same else found
 
     def _note(self, *notes: Finding) -> None:
         """Keep one note of a kind for each backward."""

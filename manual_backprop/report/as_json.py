@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from manual_backprop.commands import read_schema
+from manual_backprop.judge.evidence import Picture
 from manual_backprop.judge.verdict import Finding, Tally, Verdict
 from manual_backprop.report.environment import environment
 from manual_backprop.report.files import now
@@ -87,7 +87,8 @@ def _tally_fields(tally: Tally) -> dict[str, Any]:
         "cases": tally.cases,
     }
     if tally.closest is not None:
-        fields["closest"] = _for_json(asdict(tally.closest))
+        near = tally.closest
+        fields["closest"] = _for_json({**vars(near), "picture": _picture_fields(near.picture)})
     return fields
 
 
@@ -97,8 +98,12 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
     if finding.cause is not None:
         fields["cause"] = {name: value for name, value in vars(finding.cause).items() if value}
     if finding.picture is not None:
-        fields["picture"] = asdict(finding.picture)
+        fields["picture"] = _picture_fields(finding.picture)
     return _for_json(fields)
+
+
+def _picture_fields(picture: Picture) -> dict[str, Any]:
+    return {name: list(value) for name, value in vars(picture).items()}
 
 
 def _for_json(fields: dict[str, Any]) -> dict[str, Any]:

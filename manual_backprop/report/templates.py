@@ -1,12 +1,13 @@
 """The templates of the pages, and how they write numbers; imports no torch."""
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from itertools import groupby, takewhile
+from itertools import chain, groupby, takewhile
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,7 +26,7 @@ def page(template: str, **fields: Any) -> str:
         template: in the folder `html` beside this file.
         fields: all that it names.
     """
-    return _templates().get_template(template).render(**fields)
+    return _templates().get_template(template).render(**fields) + "\n"
 
 
 def share(ratio: float) -> str:
@@ -57,19 +58,22 @@ def _common(pair: Sequence[float | str]) -> str:
     return "".join(one for one, _ in takewhile(lambda each: each[0] == each[1], both))
 
 
-def _strokes(levels: Sequence[str]) -> list[tuple[str, str]]:
-    """For each level in a picture the path that strikes its squares, neighbours at once."""
+def _strokes(levels: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """The commonest level of a picture, and for each other the path that strikes its squares.
+
+    Neighbours in a row are struck at once; all wrong levels are one, and called w.
+    """
+    rows = [["w" if n >= FIRST_WRONG else "n" if n == "-" else n for n in row] for row in levels]
+    ground = Counter(chain.from_iterable(rows)).most_common(1)[0][0]
     paths: dict[str, list[str]] = {}
-    for y, row in enumerate(levels):
+    for y, row in enumerate(rows):
         x = 0
         for level, some in groupby(row):
             count = len(list(some))
-            paths.setdefault(level, []).append(f"M{x} {y}h{count}")
+            if level != ground:
+                paths.setdefault(level, []).append(f"M{x} {y}h{count}")
             x += count
-    return [
-        ("w" if level >= FIRST_WRONG else "n" if level == "-" else level, "".join(d))
-        for level, d in sorted(paths.items())
-    ]
+    return ground, [(level, "".join(d)) for level, d in sorted(paths.items())]
 
 
 def _place(picture: Fields) -> tuple[int, int]:

@@ -95,6 +95,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": 1200, "height": 900}, color_scheme="light", locale="en-US"
     )
+    context.set_default_timeout(10_000)
     watched = Watched(context)
     yield context.new_page()
     context.close()

@@ -39,6 +39,7 @@
 
   // the evidence of a cell; without this script the address alone opens it, by :target
   const articles = new Map($$(".ev").map((article) => [article.id, article]));
+  for (const article of articles.values()) article.tabIndex = -1;
   const cell = (article) => document.getElementById(`c-${article.id}`);
   let open = null;
   const close = (refocus) => {
