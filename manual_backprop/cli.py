@@ -1,10 +1,6 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
-import io
-import shlex
-import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,7 +13,7 @@ from manual_backprop.bench.command import bench
 from manual_backprop.check.command import check
 from manual_backprop.commands import (
     DTYPES,
-    TYPED,
+    Commands,
     Mistake,
     check_device,
     html_option,
@@ -53,32 +49,7 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return DTYPES if "all" in names else names
 
 
-class _Group(click.Group):
-    """Answers with a sentence where standard output cannot take what is said."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does; what was typed is kept for the reports."""
-        ctx.meta[TYPED] = shlex.join(("manual-backprop", *args))
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for."""
-        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
-            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
-                stream.reconfigure(encoding="utf-8", errors="replace")
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            if error.filename or isinstance(error, BrokenPipeError):
-                raise
-            from manual_backprop.report.console import nobody_reads
-
-            with suppress(OSError):
-                nobody_reads(sys.stdout)
-            raise Mistake(f"cannot write to standard output: {error.strerror}") from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="manual-backprop", message="%(prog)s %(version)s")
 def main() -> None:
     """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
@@ -132,7 +103,7 @@ def verify(
 
     from manual_backprop.judge.verify import available_devices
     from manual_backprop.op import BadOp
-    from manual_backprop.report import as_html, as_json, as_table
+    from manual_backprop.report import as_json, as_table
     from manual_backprop.report.console import Report
     from manual_backprop.report.files import as_text
 
@@ -153,7 +124,9 @@ def verify(
     if json_file is not None:
         write_report("--json", json_file, as_text(fields))
     if html_file is not None:
-        write_report("--html", html_file, as_html.verify_page(fields))
+        from manual_backprop.report.as_html import verify_page
+
+        write_report("--html", html_file, verify_page(fields))
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 

@@ -1,12 +1,14 @@
 """What all commands of `manual-backprop` have in common; importing it does not import torch."""
 
+import io
 import json
 import logging
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,31 @@ class Mistake(click.ClickException):
     """What was asked for, or a file that it needs, is wrong: a sentence, and exit status 2."""
 
     exit_code = 2
+
+
+class Commands(click.Group):
+    """Answers with a sentence where standard output cannot take what is said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what was typed is kept for the reports."""
+        ctx.meta[TYPED] = shlex.join(("manual-backprop", *args))
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+                stream.reconfigure(encoding="utf-8", errors="replace")
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename or isinstance(error, BrokenPipeError):
+                raise
+            from manual_backprop.report.console import nobody_reads
+
+            with suppress(OSError):
+                nobody_reads(sys.stdout)
+            raise Mistake(f"cannot write to standard output: {error.strerror}") from error
 
 
 def check_device(name: str) -> None:

@@ -71,7 +71,6 @@ def bench(
         import torch
 
         from manual_backprop.bench import as_json
-        from manual_backprop.bench.as_html import bench_page
         from manual_backprop.bench.machine import measured
         from manual_backprop.bench.show import show, show_list
         from manual_backprop.report.console import Report
@@ -106,6 +105,8 @@ def bench(
         if json_file is not None:
             write_report("--json", json_file, as_text(fields))
         if html_file is not None:
+            from manual_backprop.bench.as_html import bench_page
+
             write_report("--html", html_file, bench_page(fields))
         raise SystemExit(0 if all(record.ok for record in records) else 1)
 

@@ -6,9 +6,8 @@ allows no other style and script than their own, known by their hashes, and no a
 
 import re
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import chain, count, groupby
 from typing import Any
 
 from manual_backprop.commands import DTYPES
@@ -49,15 +48,15 @@ def verify_page(report: Fields) -> str:
 
 def _headline(records: Sequence[Fields]) -> str:
     wrong = [record["backward"] for record in records if not record["ok"]]
-    count = len(records)
+    total = len(records)
     if not wrong:
         operators = len({record["operator"] for record in records})
         of = f"{operators} operators" if operators > 1 else records[0]["operator"]
-        return f"All {count} backwards of {of} are right" if count > 1 else "The backward is right"
-    if count == 1:
+        return f"All {total} backwards of {of} are right" if total > 1 else "The backward is right"
+    if total == 1:
         return f"The backward is wrong: {wrong[0]}"
     named = ", ".join(wrong[:4]) + (", …" if len(wrong) > 4 else "")
-    return f"{len(wrong)} of {count} backwards {'are' if len(wrong) > 1 else 'is'} wrong: {named}"
+    return f"{len(wrong)} of {total} backwards {'are' if len(wrong) > 1 else 'is'} wrong: {named}"
 
 
 def _columns(report: Fields) -> list[tuple[str, str]]:
@@ -81,12 +80,14 @@ class _Ids:
     """Names for fragments of the page's address, each once."""
 
     def __init__(self) -> None:
-        self.given: Counter[str] = Counter()
+        self.given: set[str] = set()
 
     def of(self, *words: str) -> str:
         plain = "_".join(re.sub(r"\W+", "-", word, flags=re.ASCII) for word in words)
-        self.given[plain] += 1
-        return plain if self.given[plain] == 1 else f"{plain}-{self.given[plain]}"
+        names = chain([plain], (f"{plain}-{number}" for number in count(2)))
+        free = next(name for name in names if not {name, f"c-{name}"} & self.given)
+        self.given |= {free, f"c-{free}"}  # the cell's own
+        return free
 
 
 def _row(

@@ -68,7 +68,7 @@
       if (covered) cell(article).scrollIntoView({ block: "start" });
     }
   };
-  const named = (hash) => articles.get(decodeURIComponent(hash.slice(1)));
+  const named = (hash) => articles.get(hash.slice(1));
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a[href^='#']");
     if (!link) return;
