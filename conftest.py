@@ -21,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="of N shards, which every test is in one of, run the I-th (default: 1/1, all)",
     )
     group.addoption(
+        "--browser",
+        metavar="PROGRAM",
+        help="for -m browser: the Chromium to drive, and an error without it (default: one that "
+        "is found, and skipped without one)",
+    )
+    group.addoption(
         "--mnist",
         type=Path,
         metavar="DIR",

@@ -1,9 +1,6 @@
 """`manual-backprop`: the judge at the command line. Torch is imported when a command needs it."""
 
-import io
-import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,11 +13,14 @@ from manual_backprop.bench.command import bench
 from manual_backprop.check.command import check
 from manual_backprop.commands import (
     DTYPES,
+    Commands,
     Mistake,
     check_device,
-    check_folder,
+    html_option,
     json_option,
-    write_json,
+    to_stdout,
+    typed,
+    write_report,
 )
 from manual_backprop.exercise.command import exercise
 from manual_backprop.judge.codes import CODES
@@ -47,27 +47,7 @@ def _dtypes(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) 
     return DTYPES if "all" in names else names
 
 
-class _Group(click.Group):
-    """Answers with a sentence where standard output cannot take what is said."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command that was asked for."""
-        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
-            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
-                stream.reconfigure(encoding="utf-8", errors="replace")
-        try:
-            return super().invoke(ctx)
-        except OSError as error:
-            if error.filename or isinstance(error, BrokenPipeError):
-                raise
-            from manual_backprop.report.console import nobody_reads
-
-            with suppress(OSError):
-                nobody_reads(sys.stdout)
-            raise Mistake(f"cannot write to standard output: {error.strerror}") from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="manual-backprop", message="%(prog)s %(version)s")
 def main() -> None:
     """Every gradient written by hand, proven against PyTorch, and named when it is wrong."""
@@ -110,6 +90,7 @@ def main() -> None:
     help="Judge the plain backwards on DTensors, each axis in turn sharded over N processes.",
 )
 @json_option("the verdicts")
+@html_option("the verdicts")
 def verify(
     names: tuple[str, ...],
     devices: tuple[str, ...],
@@ -117,6 +98,7 @@ def verify(
     seed: int,
     ranks: int | None,
     json_file: Path | None,
+    html_file: Path | None,
 ) -> None:
     """Hold all backwards to PyTorch, or only the operators and backwards that are NAMEd.
 
@@ -125,7 +107,7 @@ def verify(
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
-    check_folder(json_file)
+    to_stderr = to_stdout(json_file, html_file)
     import torch
 
     from manual_backprop.judge.sharded.ranks import MeshError
@@ -133,6 +115,7 @@ def verify(
     from manual_backprop.op import BadOp
     from manual_backprop.report import as_json, as_table
     from manual_backprop.report.console import Report
+    from manual_backprop.report.files import as_text
 
     chosen = _chosen(names)
     for name in (name for name in devices if name != "all"):
@@ -142,7 +125,7 @@ def verify(
     devices = available_devices() if "all" in devices else devices
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
-    console = Report(stderr=str(json_file) == "-", highlight=False)
+    console = Report(stderr=to_stderr, highlight=False)
     console.print(as_table.header(devices, dtypes, seed, ranks), style="dim", soft_wrap=True)
     try:
         if ranks is None:
@@ -154,8 +137,13 @@ def verify(
     except MeshError as error:
         raise click.ClickException(str(error)) from error
     as_table.show(console, verdicts, dtypes)
+    fields = as_json.report(verdicts, devices, dtypes, seed, typed(), ranks)
     if json_file is not None:
-        write_json(json_file, as_json.report(verdicts, devices, dtypes, seed, ranks))
+        write_report("--json", json_file, as_text(fields))
+    if html_file is not None:
+        from manual_backprop.report.as_html import verify_page
+
+        write_report("--html", html_file, verify_page(fields))
     raise SystemExit(0 if all(verdict.ok for verdict in verdicts) else 1)
 
 

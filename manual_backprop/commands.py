@@ -1,17 +1,21 @@
 """What all commands of `manual-backprop` have in common; importing it does not import torch."""
 
+import io
 import json
 import logging
+import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import click
 
+TYPED = "manual_backprop.typed"  # where a context of click keeps the command
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -19,6 +23,31 @@ class Mistake(click.ClickException):
     """What was asked for, or a file that it needs, is wrong: a sentence, and exit status 2."""
 
     exit_code = 2
+
+
+class Commands(click.Group):
+    """Answers with a sentence where standard output cannot take what is said."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; what was typed is kept for the reports."""
+        ctx.meta[TYPED] = shlex.join(("manual-backprop", *args))
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that was asked for."""
+        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
+            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+                stream.reconfigure(encoding="utf-8", errors="replace")
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.filename or isinstance(error, BrokenPipeError):
+                raise
+            from manual_backprop.report.console import nobody_reads
+
+            with suppress(OSError):
+                nobody_reads(sys.stdout)
+            raise Mistake(f"cannot write to standard output: {error.strerror}") from error
 
 
 def check_device(name: str) -> None:
@@ -70,41 +99,83 @@ def read_schema(package: str, file: str) -> dict[str, Any]:
     return json.loads(files(package).joinpath(file).read_text("utf-8"))  # type: ignore[no-any-return]
 
 
+class ReportFile(click.Path):
+    """A file to write a report to, in a folder that is there; - is standard output."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, allow_dash=True, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """The path; refused before anything is computed where nothing can be written there."""
+        file = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = file.parent
+        if not folder.is_dir():
+            self.fail(f"no folder {folder} to write into", param, ctx)
+        if str(file) != "-" and not os.access(folder, os.W_OK):
+            self.fail(f"the folder {folder} may not be written into", param, ctx)
+        return file
+
+
 def json_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option `--json FILE` of a command that writes `what` there; `json_file` in Python."""
     return click.option(
         "--json",
         "json_file",
-        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+        type=ReportFile(),
         help=f"Write {what} to FILE as well; - is standard output, and the table goes to stderr.",
         metavar="FILE",
     )
 
 
-def check_folder(json_file: Path | None) -> None:
-    """Refuse a `--json` that has no folder to lie in, before anything is computed.
+def html_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option `--html FILE` of a command that writes `what` there; `html_file` in Python."""
+    return click.option(
+        "--html",
+        "html_file",
+        type=ReportFile(),
+        help=f"Write {what} to FILE as a page for a browser, in one file that needs no network; "
+        "- is standard output.",
+        metavar="FILE",
+    )
+
+
+def to_stdout(*files: Path | None) -> bool:
+    """Whether a report goes to standard output, so that what people read goes to stderr.
 
     Raises:
-        click.BadParameter: there is no such folder.
+        click.UsageError: more than one does.
     """
-    if json_file is not None and str(json_file) != "-" and not json_file.parent.is_dir():
-        raise click.BadParameter(f"no folder {json_file.parent} to write into", param_hint="--json")
+    count = sum(str(file) == "-" for file in files)
+    if count > 1:
+        raise click.UsageError("--json - and --html - both name standard output; name a file")
+    return count == 1
 
 
-def write_json(json_file: Path, fields: dict[str, Any]) -> None:
-    """Write what `--json` asks for.
+def write_report(option: str, file: Path, text: str) -> None:
+    """Write what an option such as `--json` asks for, whole or not at all.
 
     Raises:
         click.BadParameter: the file cannot be written.
     """
-    from manual_backprop.report import as_json
     from manual_backprop.report.console import nobody_reads
+    from manual_backprop.report.files import write
 
     try:
-        as_json.write(json_file, fields)
+        write(file, text)
     except BrokenPipeError:
         nobody_reads(sys.stdout)
     except OSError as error:
         raise click.BadParameter(
-            f"cannot write {json_file}: {error.strerror}", param_hint="--json"
+            f"cannot write {file}: {error.strerror}", param_hint=option
         ) from error
+
+
+def typed() -> str:
+    """The command as it was typed, quoted for a shell; empty where it was not called so."""
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(TYPED, "")) if context else ""

@@ -138,7 +138,7 @@ def compare(
             trial.point = points[budget][0]
             wrong = [f for f, wrong in right_values(trial, kink_is_wrong=True) if wrong]
             score.alarms += [f"{budget}: {f} seed {seed}" for f in wrong[:1]]
-            error, allowed = closeness(trial)
+            error, allowed, _ = closeness(trial)
             score.ratios.append(error / allowed if allowed else 0.0)
             for kind, which, entry, size, grad in spoiled:
                 judged = trial.point.grads[which]

@@ -66,7 +66,7 @@ def test_ctrl_c_ends_with_a_sentence_and_what_was_timed(invoke):
     assert done.stderr.endswith("Error: stopped in zz; 1 of 2 cases were timed\n")
     assert "doubling" in done.stdout
     done = invoke("zz", "--quick", "--json", "-")
-    assert done.stderr.endswith("0 of 1 cases were timed, and no JSON is written\n")
+    assert done.stderr.endswith("0 of 1 cases were timed, and no report is written\n")
 
 
 @pytest.mark.parametrize(

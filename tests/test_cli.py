@@ -135,7 +135,7 @@ def test_a_pipe_that_is_closed_early_ends_quietly_with_the_right_status(words):
 def test_one_is_not_several(count, wrong, said):
     names = [f"back_{i}" for i in range(count)]
     verdict = Verdict("square", dict.fromkeys(names, ("x",)))
-    verdict.tallies.update({(name, "float64"): Tally(3, 0.0, 1.0) for name in names})
+    verdict.cells.update({(name, "float64", "cpu"): Tally(3, 0.0, 1.0) for name in names})
     verdict.findings.extend(
         Finding(name, "grad_x", "sign", "is negative") for name in names[:wrong]
     )
@@ -213,7 +213,7 @@ def test_a_name_is_never_broken_and_at_80_columns_all_is_still_seen():
         "square", {long: ("x", "target", "ignore_index", "weights"), "back_square": ("x",)}
     )
     for dtype in DTYPES:
-        verdict.tallies[long, dtype] = Tally(9999, 1.0, 1.5)
+        verdict.cells[long, dtype, "cpu"] = Tally(9999, 1.0, 1.5)
     file = io.StringIO()
     show(Report(file=file, width=80), [verdict], DTYPES)
     lines = file.getvalue().splitlines()
@@ -227,7 +227,7 @@ def test_where_rounding_leaves_no_digit_a_sentence_says_what_that_means():
     verdict = Verdict("square", {"back_square": ("x",)})
     said = "Above 1: at that entry rounding leaves no right digit in this dtype, so only larger"
     for allowed in (1.0, 1.5):
-        verdict.tallies["back_square", "float64"] = Tally(3, 0.5, allowed)
+        verdict.cells["back_square", "float64", "cpu"] = Tally(3, 0.5, allowed)
         assert (said in " ".join(shown(verdict).split())) is (allowed > 1)
 
 

@@ -67,6 +67,8 @@ def test_the_wheel_holds_code_types_schema_data_and_licences(built):
         "manual_backprop/__init__.pyi",
         "manual_backprop/pictures.mplstyle",
         "manual_backprop/report/verify.schema.json",
+        "manual_backprop/report/html/verify.jinja",
+        "manual_backprop/report/html/page.css",
         "manual_backprop/_data/README.md",
         "manual_backprop/_data/articles.json",
         "manual_backprop/_data/make_subset.py",

@@ -9,6 +9,7 @@ from manual_backprop.bench.machine import Machine
 from manual_backprop.bench.run import Entry, Record
 from manual_backprop.commands import read_schema
 from manual_backprop.report.environment import environment
+from manual_backprop.report.files import now
 
 SCHEMA = "manual-backprop/bench"
 DIGITS = 5  # of the seconds of a round; no clock is steadier
@@ -21,9 +22,16 @@ def schema() -> dict[str, Any]:
 
 
 def report(
-    records: Sequence[Record], machine: Machine, device: str, *, quick: bool
+    records: Sequence[Record], machine: Machine, device: str, *, quick: bool, command: str = ""
 ) -> dict[str, Any]:
     """One record per case, and what the numbers depend on.
+
+    Args:
+        records: one per case.
+        machine: its limits.
+        device: that all ran on.
+        quick: whether sizes were smaller and nothing was compiled.
+        command: as it was typed.
 
     Raises:
         RuntimeError: the device is not there.
@@ -32,6 +40,8 @@ def report(
         "schema": SCHEMA,
         "version": VERSION,
         "ok": all(record.ok for record in records),
+        "command": command,
+        "made": now(),
         "quick": quick,
         "environment": environment((device,)),
         "machine": asdict(machine),
@@ -46,6 +56,7 @@ def report(
                 "ok": record.ok,
                 "outcome": record.outcome,
                 **({"against": record.best.name} if record.best else {}),
+                **({"remark": record.case.remark} if record.case.remark else {}),
                 "opponents": [_fields(entry) for entry in record.entries],
             }
             for record in records

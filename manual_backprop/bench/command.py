@@ -10,11 +10,13 @@ import click
 
 from manual_backprop.commands import (
     check_device,
-    check_folder,
+    html_option,
     json_option,
     quiet_compilers,
     stopped,
-    write_json,
+    to_stdout,
+    typed,
+    write_report,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ PRODUCT, QUICK_PRODUCT = 2048, 1024  # the size of the matrices that the machine
     help="Of one operation on the CPU.",
 )
 @json_option("the numbers")
+@html_option("the numbers")
 @click.option(
     "--quick",
     is_flag=True,
@@ -48,6 +51,7 @@ def bench(
     device: str,
     threads: int | None,
     json_file: Path | None,
+    html_file: Path | None,
     *,
     quick: bool,
     list_: bool,
@@ -60,7 +64,7 @@ def bench(
     Exit status: 0 all right, however fast, 1 one was wrong or it was stopped, 2 a mistake in the
     command.
     """
-    check_folder(json_file)
+    to_stderr = to_stdout(json_file, html_file)
     with stopped(lambda: " before anything was timed"):
         # else PyTorch's profiler tells of each time that it counts bytes
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -70,6 +74,7 @@ def bench(
         from manual_backprop.bench.machine import measured
         from manual_backprop.bench.show import show, show_list
         from manual_backprop.report.console import Report
+        from manual_backprop.report.files import as_text
 
         cases = _chosen(names)
         if list_:
@@ -85,7 +90,7 @@ def bench(
         size = QUICK_PRODUCT if quick else PRODUCT
         machine = measured(device, size)
         records: list[Record] = []
-        console = Report(stderr=str(json_file) == "-", highlight=False)
+        console = Report(stderr=to_stderr, highlight=False)
         try:
             timed(cases, machine, device, records, quick=quick)
         except KeyboardInterrupt as error:
@@ -93,11 +98,16 @@ def bench(
                 show(console, records, machine, size)
             raise click.ClickException(
                 f"stopped in {cases[len(records)].name}; {len(records)} of {len(cases)} cases were "
-                f"timed{', and no JSON is written' if json_file else ''}"
+                f"timed{', and no report is written' if json_file or html_file else ''}"
             ) from error
         show(console, records, machine, size)
+        fields = as_json.report(records, machine, device, quick=quick, command=typed())
         if json_file is not None:
-            write_json(json_file, as_json.report(records, machine, device, quick=quick))
+            write_report("--json", json_file, as_text(fields))
+        if html_file is not None:
+            from manual_backprop.bench.as_html import bench_page
+
+            write_report("--html", html_file, bench_page(fields))
         raise SystemExit(0 if all(record.ok for record in records) else 1)
 
 

@@ -22,6 +22,7 @@ from manual_backprop.check.load import Refused, place
 from manual_backprop.check.target import Target, targets
 from manual_backprop.judge.verdict import Finding, error_at, raised
 from manual_backprop.op import BadOp
+from manual_backprop.report.environment import environment
 
 
 def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
 
     Returns:
         "refused": a sentence; or "functions": a record for each, as `check.schema.json` describes
-        it, and "skipped": a sentence for each that cannot be judged.
+        it, "skipped": a sentence for each that cannot be judged, and the "environment".
     """
     torch.set_num_threads(1)
     records: list[dict[str, Any]] = []
@@ -49,7 +50,7 @@ def main(request: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dic
         return {"refused": str(error)}
     except SystemExit as error:
         return {"refused": f"{place(error, Path(request['file']))}: calls exit(); leave it out"}
-    return {"functions": records, "skipped": skipped}
+    return {"functions": records, "skipped": skipped, "environment": environment(("cpu",))}
 
 
 def _record(target: Target, request: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from typing import Any
 import click
 
 from manual_backprop.check.process import judge
-from manual_backprop.commands import Mistake, read_schema
+from manual_backprop.commands import (
+    Mistake,
+    html_option,
+    read_schema,
+    to_stdout,
+    typed,
+    write_report,
+)
+from manual_backprop.report.files import now
 
 SCHEMA = "manual-backprop/check"
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
@@ -97,6 +105,11 @@ class Check(click.Command):
             if ctx.params.get("watch") and ctx.params.get("as_json"):
                 said = "--watch is for people, --json for programs; give one of them"
                 raise click.UsageError(said, ctx)
+            if to_stdout(ctx.params.get("html_file")):
+                for option, name in (("--json", "as_json"), ("--watch", "watch")):
+                    if ctx.params.get(name):
+                        said = f"{option} takes standard output; give --html the name of a file"
+                        raise click.UsageError(said, ctx)
         except click.UsageError as error:
             if "--json" not in given:
                 raise
@@ -141,6 +154,7 @@ class Check(click.Command):
     metavar="SECONDS",
     help="Stop the file's import, and the judging of a function, after so long.",
 )
+@html_option("what was found")
 @click.option("--watch", is_flag=True, help="Check again at every save, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON and nothing else.")
 def check(
@@ -148,6 +162,7 @@ def check(
     of: str | None,
     hints: int,
     timeout: float,
+    html_file: Path | None,
     *,
     solution: bool,
     test: bool,
@@ -173,12 +188,17 @@ def check(
     while True:
         seen = _stamp(file)
         answer = _judged(request, timeout, (lambda: None) if as_json else _show)
+        told: dict[str, Any] = {"hints": hints, "solution": solution, "test": test}
         if as_json:
             _print_json(answer, file)
         else:
             if watch:
                 click.clear()
-            _show()(answer, file, hints=hints, solution=solution, test=test)
+            _show()(answer, file, **told, to_stderr=to_stdout(html_file))
+        if html_file is not None:
+            from manual_backprop.check.as_html import check_page
+
+            write_report("--html", html_file, check_page(record(answer, file), **told))
         if not watch:
             raise SystemExit(status(answer))
         click.secho(f"\nwatching {file}; Ctrl-C ends", dim=True)
@@ -227,6 +247,9 @@ def record(answer: dict[str, Any], file: Path | str) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "version": VERSION,
+        "command": typed(),
+        "made": now(),
+        "environment": answer.get("environment", {}),
         "file": str(file),
         "ok": status(answer) == 0,
         "refused": answer.get("refused", ""),

@@ -1,6 +1,7 @@
 """Gradient by gradient: right or wrong, and where."""
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from manual_backprop.judge.budget import Budget
 from manual_backprop.judge.draw import Variant
+from manual_backprop.judge.evidence import picture
 from manual_backprop.judge.point import Unjudgeable, point
 from manual_backprop.judge.result import formed
 from manual_backprop.judge.trial import Backward, Trial
@@ -37,8 +39,8 @@ def report(name: str, got: Tensor, budget: Budget) -> dict[str, Any]:
 
     Returns:
         "name", "shape", "right"; "error" and "allowed" at the worst entry, relative to the largest
-        of the right gradient; "wrong" and "entries", their numbers; where it is wrong "first" and
-        "worst", each an index, what came and what is expected.
+        of the right gradient; "wrong" and "entries", their numbers, and a "picture" of them;
+        where it is wrong "first" and "worst", each an index, what came and what is expected.
     """
     got = got.detach().to("cpu", torch.float64)
     error = (got - budget.truth).abs().nan_to_num(math.inf)
@@ -50,6 +52,7 @@ def report(name: str, got: Tensor, budget: Budget) -> dict[str, Any]:
     }  # fmt: skip
     if not got.numel():
         return said
+    said["picture"] = asdict(picture(got, budget.truth, budget.allowed, budget.judged))
     worst = _index(int((error / budget.allowed).nan_to_num(0.0).argmax()), got.shape)
     said["error"] = number(float(error[worst]) / size)
     said["allowed"] = number(float(budget.allowed[worst]) / size)

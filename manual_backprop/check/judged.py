@@ -97,7 +97,7 @@ def judged(
                 other = {**PLAIN, "dtypes": torch.float32, "parts": ("values",)}
                 more = verify(op, backward, samples=first, **other)
                 verdict.findings += more.findings
-                verdict.tallies |= more.tallies
+                verdict.cells |= more.cells
             if lenient:
                 limits, cases = _limits(op, backward, first, verdict)
                 if others and verdict.ok:

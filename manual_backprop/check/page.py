@@ -1,7 +1,7 @@
 """How a check looks in the terminal: words at the left, texts beside them; imports no torch."""
 
 from textwrap import wrap
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -9,6 +9,17 @@ from rich.text import Text
 
 LABEL = 10  # columns of the words at the left
 WIDEST = 100  # columns; longer lines are hard to read
+
+
+class Writer(Protocol):
+    """What a check is told to; `Page` says what each of these writes."""
+
+    def line(self, text: str = "", style: str = "") -> None: ...  # noqa: D102
+    def title(self, name: str, rest: str) -> None: ...  # noqa: D102
+    def say(self, label: str, style: str, text: str, width: int = LABEL) -> None: ...  # noqa: D102
+    def table(self, reports: list[dict[str, Any]]) -> None: ...  # noqa: D102
+    def block(self, text: str) -> None: ...  # noqa: D102
+    def code(self, source: str) -> None: ...  # noqa: D102
 
 
 class Page:
@@ -42,13 +53,18 @@ class Page:
             row = Text(f"  {report['name']:<{wide}}  ")
             row.append("right" if right else "wrong", "green" if right else "red")
             if not right:
-                row.append(f"  {_extent(report)}".rstrip())
+                row.append(f"  {extent(report)}".rstrip())
             self.console.print(row, soft_wrap=True)
             entries = [report[which] for which in ("first", "worst") if which in report]
             for entry in entries if entries[:1] != entries[1:] else entries[:1]:
                 at = str(entry["index"]) if entry["index"] else "it"
-                got, expected = (_number(entry[key]) for key in ("got", "expected"))
+                got, expected = (number(entry[key]) for key in ("got", "expected"))
                 self.line(f"  {'':<{wide}}         {at} is {got}, should be {expected}")
+
+    def block(self, text: str) -> None:
+        """Lines as they are, one below the other."""
+        for line in text.splitlines():
+            self.line(line)
 
     def code(self, source: str) -> None:
         """Python, in colour."""
@@ -58,7 +74,8 @@ class Page:
             self.console.print(line, soft_wrap=True)
 
 
-def _extent(report: dict[str, Any]) -> str:
+def extent(report: dict[str, Any]) -> str:
+    """How much of a gradient is wrong, as in "all 77 entries, shape (11, 7)"."""
     if "said" in report:
         return str(report["said"])
     shape = f"shape {shape_text(report['shape'])}"
@@ -68,7 +85,8 @@ def _extent(report: dict[str, Any]) -> str:
     return f"{some} {report['entries']} entries, {shape}"
 
 
-def _number(value: float | str) -> str:
+def number(value: float | str) -> str:
+    """To nine digits."""
     return value if isinstance(value, str) else f"{value:.9g}"
 
 

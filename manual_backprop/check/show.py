@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from manual_backprop.check.page import Page, shape_text
+from manual_backprop.check.page import Page, Writer, shape_text
 from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.report.console import Report
 
@@ -35,6 +35,7 @@ def show(
     hints: int = 3,
     solution: bool = False,
     test: bool = False,
+    to_stderr: bool = False,
     console: Console | None = None,
 ) -> None:
     """Print what a check found.
@@ -45,9 +46,10 @@ def show(
         hints: how much to tell, 1 to 4.
         solution: show the house's own backward as well, where there is one.
         test: show the smallest test that fails, or that there is none.
-        console: where to; standard output by default.
+        to_stderr: write to standard error.
+        console: where to, in place of the standard streams.
     """
-    page = Page(console or Report(highlight=False))
+    page = Page(console or Report(stderr=to_stderr, highlight=False))
     if answer["printed"]:
         page.line(f"{file.name} printed in its first call:" if "functions" in answer else
                   f"{file.name} printed:", "dim")  # fmt: skip
@@ -60,17 +62,22 @@ def show(
     for number, record in enumerate(answer["functions"]):
         if number:
             page.line()
-        _function(page, record, file, hints, solution=solution)
-        if test and not record["ok"]:
-            _test(page, record, file)
+        tell(page, record, file, hints, solution=solution, test=test)
     for sentence in answer["skipped"]:
         page.line()
         page.say("skipped", "bold yellow", sentence)
 
 
-def _function(
-    page: Page, record: dict[str, Any], file: Path, hints: int, *, solution: bool
+def tell(
+    page: Writer,
+    record: dict[str, Any],
+    file: Path,
+    hints: int,
+    *,
+    solution: bool,
+    test: bool,
 ) -> None:
+    """Tell of one function: its verdict, and the cause as far as `hints` allow."""
     where = f"{file}:{record['line']}" if record["line"] else str(file)
     page.title(record["function"], f" in {where}")
     about = record["formula"]
@@ -102,17 +109,18 @@ def _function(
     if not record["ok"] and hints == 4 and record["derivation"]:
         page.line()
         page.line("Derivation", "bold")
-        for line in record["derivation"].splitlines():
-            page.line(line)
+        page.block(record["derivation"])
     if solution and record["solution"]:
         page.line()
         page.line("The backward of the house", "bold")
         page.code(record["solution"])
     elif solution:
         page.say("solution", "dim", "there is none: this is an operator of your own")
+    if test and not record["ok"]:
+        _test(page, record, file)
 
 
-def _test(page: Page, record: dict[str, Any], file: Path) -> None:
+def _test(page: Writer, record: dict[str, Any], file: Path) -> None:
     """On a page of its own, so that it can be copied as it stands."""
     if not record["test"]:
         page.say("test", "dim", "there is none: no few and plain numbers show what is wrong"
@@ -125,7 +133,7 @@ def _test(page: Page, record: dict[str, Any], file: Path) -> None:
     page.code(record["test"])
 
 
-def _finding(page: Page, record: dict[str, Any], hints: int) -> None:
+def _finding(page: Writer, record: dict[str, Any], hints: int) -> None:
     """The most telling finding at length, the others in a line each."""
     finding, *others = record["findings"]
     if finding["code"] == "unwritten":

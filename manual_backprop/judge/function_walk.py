@@ -193,10 +193,8 @@ class FunctionWalk:
         self.verdict.findings += seen.findings
         for note in seen.notes:
             self._note(note)
-        for key, tally in seen.tallies.items():
-            known = self.verdict.tallies.get(key, Tally())
-            closer = tally if tally.ratio >= known.ratio else known
-            self.verdict.tallies[key] = replace(closer, cases=tally.cases + known.cases)
+        for key, tally in seen.cells.items():
+            self.verdict.cells[key] = self.verdict.cells.get(key, Tally()).joined(tally)
 
     def _note(self, note: Finding) -> None:
         """Keep one note of a kind."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from manual_backprop.judge.budget import Budget
 from manual_backprop.judge.draw import each
+from manual_backprop.judge.evidence import Closest, picture
 from manual_backprop.judge.result import flat
 from manual_backprop.judge.trial import Trial, forward_out
 from manual_backprop.judge.verdict import Broken, Finding
@@ -75,6 +76,7 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
                     label,
                     got=float(got[index]),
                     expected=float(budget.truth[index]),
+                    picture=picture(got, budget.truth, budget.allowed, judged),
                 ),
                 not overflows,
             )
@@ -84,14 +86,15 @@ def right_values(trial: Trial, *, kink_is_wrong: bool) -> Iterator[tuple[Finding
             yield _wrong_value(trial, label, got, budget, error, over, kink_is_wrong)
 
 
-def closeness(trial: Trial) -> tuple[float, float]:
+def closeness(trial: Trial) -> tuple[float, float, int]:
     """Error and allowance at the entry of all gradients that comes closest to its allowance.
 
     Both are relative to the largest entry of that gradient, where that is more than rounding
-    explains: of batch norm's on a batch of equal rows, nothing but rounding is left.
+    explains: of batch norm's on a batch of equal rows, nothing but rounding is left. The last is
+    the number of that gradient.
     """
-    closest = (0.0, 0.0)
-    for got, budget in zip(trial.grads, trial.point.grads, strict=True):
+    nearest = (0.0, 0.0, 0)
+    for which, (got, budget) in enumerate(zip(trial.grads, trial.point.grads, strict=True)):
         if got.numel() == 0:
             continue
         judged = budget.judged
@@ -106,9 +109,33 @@ def closeness(trial: Trial) -> tuple[float, float]:
             float(error.reshape(-1)[place]) / size,
             float(budget.allowed.reshape(-1)[place]) / size,
         )
-        if closest[1] == 0 or here[0] * closest[1] > closest[0] * here[1]:
-            closest = here
-    return closest
+        if nearest[1] == 0 or here[0] * nearest[1] > nearest[0] * here[1]:
+            nearest = (*here, which)
+    return nearest
+
+
+def closest(trial: Trial, which: int) -> Closest:
+    """The entry that `closeness` is of.
+
+    Args:
+        trial: called once, with right gradients.
+        which: the number of the gradient.
+    """
+    got, budget = trial.grads[which], trial.point.grads[which]
+    judged = budget.judged & got.isfinite().cpu()
+    seen = picture(got, budget.truth, budget.allowed, judged)
+    here = seen.index
+    return Closest(
+        gradient=trial.point.labels[which],
+        got=float(got[here]),
+        expected=float(budget.truth[here]),
+        error=abs(float(got[here]) - float(budget.truth[here])),
+        allowed=float(budget.allowed[here]),
+        sample=trial.point.variant.name,
+        seed=trial.point.seed,
+        layout=trial.layout,
+        picture=seen,
+    )
 
 
 def _overflows(trial: Trial, label: str, lost: Tensor) -> bool:
@@ -158,11 +185,13 @@ def _wrong_value(
 ) -> tuple[Finding, bool]:
     place = int((error / budget.allowed).argmax())
     index = tuple(int(i) for i in np.unravel_index(place, got.shape))
+    judged = budget.judged & got.isfinite().cpu()
     numbers: dict[str, Any] = {
         "got": float(got[index]),
         "expected": float(budget.truth[index]),
         "error": float(error[index]),
         "allowed": float(budget.allowed[index]),
+        "picture": picture(got, budget.truth, budget.allowed, judged),
     }
     if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
         message = (

@@ -1,15 +1,17 @@
 """What the judge says: findings, notes, and how close each backward came."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import unwrap
 from pathlib import Path
 from traceback import walk_tb
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from manual_backprop.judge.codes import CODES
+from manual_backprop.judge.evidence import Closest, Picture
 
 WIDEST = 400  # characters of what an exception says
 
@@ -60,6 +62,7 @@ class Finding:
         sample, dtype, device, layout: where it was seen. Samples that the judge made itself from
             the operator's carry what was changed, as in "rows (k = 4099)".
         cause: what was found to be the mistake, if anything.
+        picture: of all entries of the gradient, where numbers were compared.
     """
 
     backward: str
@@ -75,6 +78,7 @@ class Finding:
     device: str = ""
     layout: str = ""
     cause: Cause | None = None
+    picture: Picture | None = None
 
     def __post_init__(self) -> None:
         assert self.code in CODES, self.code
@@ -102,25 +106,31 @@ class Tally:
         cases: calls whose values were held to the truth.
         error, allowed: of the entry that came closest to its allowance, relative to the largest
             entry of its gradient.
+        closest: that entry, and where it was seen.
     """
 
     cases: int = 0
     error: float = 0.0
     allowed: float = 0.0
+    closest: Closest | None = None
 
     @property
     def ratio(self) -> float:
         """Error over allowance: at most 1 where every value is right."""
         return self.error / self.allowed if self.allowed else 0.0
 
-    def plus(self, error: float, allowed: float) -> "Tally":
-        """This tally with one more case."""
-        closer = allowed > 0 and error / allowed > self.ratio
-        return Tally(
-            self.cases + 1,
-            error if closer or not self.allowed else self.error,
-            allowed if closer or not self.allowed else self.allowed,
-        )
+    def plus(
+        self, error: float, allowed: float, closest: Callable[[], Closest | None] = lambda: None
+    ) -> "Tally":
+        """This tally with one more case; `closest` is asked only where that came closer."""
+        if self.allowed and not (allowed > 0 and error / allowed > self.ratio):
+            return replace(self, cases=self.cases + 1)
+        return Tally(self.cases + 1, error, allowed, closest() if allowed else None)
+
+    def joined(self, other: "Tally") -> "Tally":
+        """All cases of both."""
+        first = self if self.allowed and self.ratio >= other.ratio else other
+        return replace(first, cases=self.cases + other.cases)
 
 
 @dataclass
@@ -132,7 +142,7 @@ class Verdict:
         saves: backward -> what a forward pass has to keep for it.
         findings: what is wrong; empty where all is right.
         notes: what is worth knowing and not wrong.
-        tallies: (backward, dtype) -> how it fared.
+        cells: (backward, dtype, device) -> how it fared.
         axes: backward -> the axes that were sharded, where it was judged on a mesh.
     """
 
@@ -140,8 +150,16 @@ class Verdict:
     saves: Mapping[str, tuple[str, ...]]
     findings: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
-    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+    cells: dict[tuple[str, str, str], Tally] = field(default_factory=dict)
     axes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def tallies(self) -> Mapping[tuple[str, str], Tally]:
+        """(backward, dtype) -> how it fared, on all devices together."""
+        found: dict[tuple[str, str], Tally] = {}
+        for (backward, dtype, _), tally in self.cells.items():
+            found[backward, dtype] = found.get((backward, dtype), Tally()).joined(tally)
+        return MappingProxyType(found)
 
     @property
     def ok(self) -> bool:
@@ -154,7 +172,7 @@ class Verdict:
 
     def cases(self, backward: str) -> int:
         """How many calls of one backward were held to the truth."""
-        return sum(tally.cases for (name, _), tally in self.tallies.items() if name == backward)
+        return sum(tally.cases for (name, *_), tally in self.cells.items() if name == backward)
 
     def raise_if_wrong(self) -> None:
         """Raise the verdict where something is wrong.
@@ -168,7 +186,7 @@ class Verdict:
     def __str__(self) -> str:
         notes = [f"  note: {note}" for note in self.notes]
         if self.ok:
-            cases = sum(tally.cases for tally in self.tallies.values())
+            cases = sum(tally.cases for tally in self.cells.values())
             return "\n".join([f"{self.operator}: right in {cases} cases", *notes])
         count = len(self.findings)
         lines = [f"{self.operator}: {count} finding{'s' if count > 1 else ''}"]

@@ -1,6 +1,7 @@
 """The walk over the grid: one operator's samples, dtypes, devices, layouts and promises."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -16,7 +17,7 @@ from manual_backprop.judge.point import Point, Unjudgeable, check_size, checked_
 from manual_backprop.judge.repeats import UNLIKE, alike, at_once, repeatable, within_rounding
 from manual_backprop.judge.trial import Backward, Trial
 from manual_backprop.judge.upstream import once_mended
-from manual_backprop.judge.values import closeness, right_values
+from manual_backprop.judge.values import closeness, closest, right_values
 from manual_backprop.judge.verdict import Broken, Finding, Tally, Verdict, dtype_name
 from manual_backprop.op import BadOp, Op
 
@@ -212,9 +213,10 @@ class Walk:
             if wrong:
                 raise Broken(self._explained(trial, finding))
             self._note(finding)
-        key = trial.name, dtype_name(trial.point.dtype)
-        tally = self.verdict.tallies.get(key, Tally())
-        self.verdict.tallies[key] = tally.plus(*closeness(trial))
+        key = trial.name, dtype_name(trial.point.dtype), trial.device
+        error, allowed, which = closeness(trial)
+        tally = self.verdict.cells.get(key, Tally())
+        self.verdict.cells[key] = tally.plus(error, allowed, lambda: closest(trial, which))
         masks_of(trial)
 
     def _explained(self, trial: Trial, finding: Finding) -> Finding:
@@ -223,7 +225,9 @@ class Walk:
             return finding
         linear = finding.code == "unknown" and {variant.numbers, variant.grad_out} == {"normal"}
         explanations = chain(at_once(trial), promises.homogeneous(trial) if linear else ())
-        return next(explanations, finding)
+        found = next(explanations, finding)
+        same = found.gradient == finding.gradient
+        return replace(found, picture=finding.picture) if same else found
 
     def _note(self, *notes: Finding) -> None:
         """Keep one note of a kind for each backward."""

@@ -1,17 +1,14 @@
 """A verdict as JSON, in the form that `verify.schema.json` beside this file describes."""
 
-import json
 import math
-import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from manual_backprop.commands import read_schema
-from manual_backprop.judge.verdict import Finding, Verdict
+from manual_backprop.judge.evidence import Picture
+from manual_backprop.judge.verdict import Finding, Tally, Verdict
 from manual_backprop.report.environment import environment
+from manual_backprop.report.files import now
 
 SCHEMA = "manual-backprop/verify"
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
@@ -27,9 +24,18 @@ def report(
     devices: tuple[str, ...],
     dtypes: Sequence[str],
     seed: int,
+    command: str = "",
     ranks: int | None = None,
 ) -> dict[str, Any]:
-    """One record per backward, and what the numbers depend on; of a mesh, how many ranks it has.
+    """One record per backward, and what the numbers depend on.
+
+    Args:
+        verdicts: one per operator.
+        devices: that they were judged on.
+        dtypes: likewise.
+        seed: the first of two.
+        command: as it was typed.
+        ranks: of the mesh that they were judged on.
 
     Raises:
         RuntimeError: one of the devices is not there.
@@ -38,6 +44,8 @@ def report(
         "schema": SCHEMA,
         "version": VERSION,
         "ok": all(verdict.ok for verdict in verdicts),
+        "command": command,
+        "made": now(),
         "seed": seed,
         "environment": environment(devices),
         **({"mesh": {"ranks": ranks}} if ranks else {}),
@@ -50,7 +58,16 @@ def report(
                 **({"sharded": list(verdict.axes[name])} if name in verdict.axes else {}),
                 "cases": verdict.cases(name),
                 "dtypes": {
-                    dtype: {"error": tally.error, "allowed": tally.allowed, "cases": tally.cases}
+                    dtype: {
+                        "error": tally.error,
+                        "allowed": tally.allowed,
+                        "cases": tally.cases,
+                        "devices": {
+                            device: _tally_fields(cell)
+                            for device in devices
+                            if (cell := verdict.cells.get((name, dtype, device)))
+                        },
+                    }
                     for dtype in dtypes
                     if (tally := verdict.tallies.get((name, dtype)))
                 },
@@ -67,30 +84,16 @@ def report(
     }
 
 
-def write(file: Path, fields: dict[str, Any]) -> None:
-    """Write a report whole or not at all; `-` is standard output.
-
-    Raises:
-        OSError: the file cannot be written; what was there before is still there.
-    """
-    text = json.dumps(fields, indent=2, allow_nan=False) + "\n"
-    if str(file) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-        return
-    write_text(file, text)
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; what was there before is still there.
-    """
-    with NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as partial:
-        partial.write(text)
-    Path(partial.name).chmod(0o644)
-    os.replace(partial.name, file)
+def _tally_fields(tally: Tally) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "error": tally.error,
+        "allowed": tally.allowed,
+        "cases": tally.cases,
+    }
+    if tally.closest is not None:
+        near = tally.closest
+        fields["closest"] = _for_json({**vars(near), "picture": _picture_fields(near.picture)})
+    return fields
 
 
 def finding_fields(finding: Finding) -> dict[str, Any]:
@@ -98,6 +101,16 @@ def finding_fields(finding: Finding) -> dict[str, Any]:
     fields = {name: value for name, value in vars(finding).items() if value not in (None, "")}
     if finding.cause is not None:
         fields["cause"] = {name: value for name, value in vars(finding.cause).items() if value}
+    if finding.picture is not None:
+        fields["picture"] = _picture_fields(finding.picture)
+    return _for_json(fields)
+
+
+def _picture_fields(picture: Picture) -> dict[str, Any]:
+    return {name: list(value) for name, value in vars(picture).items()}
+
+
+def _for_json(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in fields.items()

@@ -130,7 +130,7 @@ def write(file: Path, fields: dict[str, Any]) -> None:
     Raises:
         Mistake: the file cannot be written.
     """
-    from manual_backprop.report.as_json import write_text
+    from manual_backprop.report.files import write_text
 
     head = {name: value for name, value in fields.items() if name != "cases"}
     lines = ",\n".join(f"  {json.dumps(case, ensure_ascii=False)}" for case in fields["cases"])

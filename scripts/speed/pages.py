@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from manual_backprop.commands import Mistake
-from manual_backprop.report.as_json import write_text
+from manual_backprop.report.files import write_text
 from scripts.speed.parts import PARTS
 from scripts.speed.results import Results
 from scripts.speed.tables import TABLES, number

@@ -13,7 +13,7 @@ from manual_backprop.judge.sharded.causes import Scene, cause_of
 from manual_backprop.judge.sharded.cut import Cut, cut, lengths
 from manual_backprop.judge.sharded.ranks import Ranks
 from manual_backprop.judge.trial import Backward, Trial
-from manual_backprop.judge.values import closeness, right_values
+from manual_backprop.judge.values import closeness, closest, right_values
 from manual_backprop.judge.verdict import Broken, Cause, Finding, Tally, Verdict, dtype_name
 from manual_backprop.op import BadOp, Op
 
@@ -137,9 +137,10 @@ class Lead:
                     self._note(finding)
         if not found:
             trial.grads = first.wholes
-            key = self.name, dtype_name(trial.point.dtype)
-            tally = self.verdict.tallies.get(key, Tally())
-            self.verdict.tallies[key] = tally.plus(*closeness(trial))
+            key = self.name, dtype_name(trial.point.dtype), self.device
+            error, allowed, which = closeness(trial)
+            tally = self.verdict.cells.get(key, Tally())
+            self.verdict.cells[key] = tally.plus(error, allowed, lambda: closest(trial, which))
         return list(found.values())
 
     def _named(self, found: Finding, sample: str, here: Cut) -> list[Finding]:
