@@ -90,6 +90,7 @@ def test_the_command_judges_the_five_and_writes_what_the_schema_says(tmp_path):
     names = ["lin", "relu", "softmax", "cross_entropy", "classifier"]
     command = [sys.executable, "-m", "manual_backprop", "verify", *names, "--mesh", "2"]
     wanted = ["--dtype", "bfloat16", "--json", str(tmp_path / "report.json")]
+    wanted += ["--html", str(tmp_path / "report.html")]
     done = subprocess.run(
         [*command, *wanted], capture_output=True, text=True, check=False, cwd=ROOT
     )
@@ -100,6 +101,9 @@ def test_the_command_judges_the_five_and_writes_what_the_schema_says(tmp_path):
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
     jsonschema.validate(report, schema())
     assert report["mesh"] == {"ranks": 2}
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "on a mesh of 2 ranks" in page
+    assert "shards n, i, o, m" in page
     assert [back["backward"] for back in report["backwards"]] == [f"back_{name}" for name in names]
     for back in report["backwards"]:
         assert set(back["sharded"]) == axes_of(OPS[back["operator"]])

@@ -41,6 +41,7 @@ def verify_page(report: Fields) -> str:
         operators=operators,
         wrong=[group for row in rows for group in _groups(row)],
         notes=[_whole(note) for note in notes.values()],
+        ranks=report.get("mesh", {}).get("ranks"),
         hopeless=any(tally["allowed"] > 1 for tally in tallies),
         **{name: report[name] for name in ("ok", "command", "made", "seed", "environment")},
     )
@@ -103,6 +104,7 @@ def _row(
     words = [record["backward"], record["operator"], *record["saves"], *(f["code"] for f in found)]
     return {
         **{name: record[name] for name in ("operator", "backward", "ok", "saves", "cases")},
+        "sharded": record.get("sharded"),
         "cells": cells,
         "findings": record["findings"],
         "notes": len(record["notes"]),
