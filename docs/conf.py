@@ -1,0 +1,66 @@
+"""How Sphinx makes the site: `uv run --group docs sphinx-build -W -n docs site`."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from sphinx_gallery.sorting import FileNameSortKey
+
+import manual_backprop
+
+project = "manual_backprop"
+author = "The manual_backprop developers"
+project_copyright = author
+version = release = manual_backprop.__version__
+language = "en"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "scripts.site.extension",
+]
+exclude_patterns = ["gallery/GALLERY_HEADER.rst"]
+nitpicky = True
+
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+mathjax_path = "mathjax/tex-svg.js"  # which scripts/site/extension.py lays there
+mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}
+
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"other_project",
+    "within_subsection_order": FileNameSortKey,
+    "download_all_examples": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "remove_config_comments": True,
+}
+
+html_theme = "furo"
+html_title = "manual_backprop"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_js_files = [("live.js", {"defer": "defer"})]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
+    "dark_css_variables": {"color-brand-primary": "#7db7f5", "color-brand-content": "#7db7f5"},
+    "navigation_with_keys": True,
+}
