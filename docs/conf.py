@@ -5,8 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sphinx_gallery.sorting import FileNameSortKey
-
 import manual_backprop
 
 project = "manual_backprop"
@@ -25,7 +23,6 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "scripts.site.extension",
 ]
-exclude_patterns = ["gallery/GALLERY_HEADER.rst"]
 nitpicky = True
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
@@ -41,11 +38,10 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
 sphinx_gallery_conf = {
-    "examples_dirs": "../examples",
+    "examples_dirs": "../build/site/examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"other_project",
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_signature": False,
     "min_reported_time": 1e9,
