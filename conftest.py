@@ -13,6 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dtype", default="all", help=f"of {', '.join(DTYPES)}; several with commas")
     group.addoption("--seed", type=int, default=0, help="draw other numbers (default: 0)")
     group.addoption(
+        "--browser",
+        metavar="PROGRAM",
+        help="for -m browser: the Chromium to drive, and an error without it (default: one that "
+        "is found, and skipped without one)",
+    )
+    group.addoption(
         "--mnist",
         type=Path,
         metavar="DIR",
