@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import manual_backprop
+from scripts.site.verdicts import counts
 
 project = "manual_backprop"
 author = "The manual_backprop developers"
@@ -25,8 +26,10 @@ extensions = [
 ]
 nitpicky = True
 
-myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath", "substitution"]
 myst_heading_anchors = 3
+
+myst_substitutions = counts()
 
 mathjax_path = "mathjax/tex-svg.js"  # which scripts/site/extension.py lays there
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}
