@@ -25,6 +25,7 @@ extensions = [
     "scripts.site.extension",
 ]
 nitpicky = True
+nitpick_ignore_regex = [("py:class", r"(torch|collections)\..*")]  # no inventory is fetched
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath", "substitution"]
 myst_heading_anchors = 3
