@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_signature": False,
+    "write_computation_times": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
 }
@@ -56,9 +57,10 @@ html_theme = "furo"
 html_title = "manual_backprop"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_js_files = [(name, {"defer": "defer"}) for name in ("live.js", "live_view.js")]
+html_js_files = [(name, {"defer": "defer"}) for name in ("live.js", "live_view.js", "scrolled.js")]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # a page on disk may not fetch another
 html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b5cad", "color-brand-content": "#0b5cad"},
     "dark_css_variables": {"color-brand-primary": "#7db7f5", "color-brand-content": "#7db7f5"},

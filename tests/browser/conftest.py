@@ -95,6 +95,7 @@ def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(
         viewport={"width": 1200, "height": 900}, color_scheme="light", locale="en-US"
     )
+    context.set_default_timeout(10_000)
     watched = Watched(context)
     yield context.new_page()
     context.close()
@@ -116,7 +117,8 @@ def violations(page: Page) -> Callable[..., list[str]]:
             if rules
             else {"type": "tag", "values": GUIDELINES}
         )
-        answer = axe.run(page, options={"runOnly": only, "resultTypes": ["violations"]})
+        options = {"runOnly": only, "resultTypes": ["violations"], "preload": False}  # no requests
+        answer = axe.run(page, options=options)
         return [
             f"{rule['id']} at {' '.join(map(str, node['target']))}: {node['failureSummary']}"
             for rule in answer.response["violations"]
