@@ -35,7 +35,9 @@ myst_substitutions = counts()
 mathjax_path = "mathjax/tex-svg.js"  # which scripts/site/extension.py lays there
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}
 
+default_role = "code"
 autodoc_typehints = "none"
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

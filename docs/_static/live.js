@@ -16,8 +16,9 @@ function shown(value) {
 
 const bracketed = (text) => (text.startsWith("-") ? `(${text})` : text);
 
-/* A number with a name of its own, such as 1/n; `from` are the cells that it is read from. */
-const factor = (text, value, from = []) => ({ text, value, from });
+/* A number with a name of its own, such as 1/n; `from` are the cells that it is read from, `where`
+   says what a name stands for that is in no cell. */
+const factor = (text, value, from = [], where = []) => ({ text, value, from, where });
 
 /* A sum of products of factors. */
 function sum(...terms) {
@@ -28,11 +29,12 @@ function sum(...terms) {
     symbols: used.map((term) => product(term, (f) => f.text)).join(" + ") || "0",
     numbers: used.map((term) => product(term, (f) => bracketed(shown(f.value)))).join(" + ") || "0",
     from: used.flat().flatMap((f) => f.from),
+    where: [...new Set(used.flat().flatMap((f) => f.where))],
   };
 }
 
 /* A value that is no sum of products, with how it is written. */
-const written = (value, symbols, numbers, from) => ({ value, symbols, numbers, from });
+const written = (value, symbols, numbers, from) => ({ value, symbols, numbers, from, where: [] });
 
 class Tensor {
   constructor(name, shape, values) {
@@ -61,7 +63,8 @@ class Tensor {
 }
 
 const range = (n) => [...Array(n).keys()];
-const minus = (a, b) => factor(`(${a.text} - ${b.text})`, a.value - b.value, [...a.from, ...b.from]);
+const minus = (a, b) => factor(`(${a.text} - ${b.text})`, a.value - b.value,
+  [...a.from, ...b.from], [...a.where, ...b.where]);
 const oneMinus = (a) => factor(`(1 - ${a.text})`, 1 - a.value, a.from);
 
 /* An operator of every entry by itself: its value, and the factors of its slope. */
@@ -89,12 +92,14 @@ function probability(x, i, j) {
     symbols: `exp(${row[j].text}) / (${row.map((one) => `exp(${one.text})`).join(" + ")})`,
     numbers: `exp(${read(row[j])}) / (${row.map((one) => `exp(${read(one)})`).join(" + ")})`,
     from: row.flatMap((one) => one.from),
+    where: [],
   };
 }
 
 const likelihood = (x, i, j) => {
   const p = probability(x, i, j);
-  return factor(`p[${i}, ${j}]`, p.value, p.from);
+  const name = `p[${i}, ${j}]`;
+  return factor(name, p.value, p.from, [`${name} = ${p.numbers} = ${shown(p.value)}`]);
 };
 
 const OPERATORS = {
@@ -140,7 +145,7 @@ const OPERATORS = {
     grads: {
       x: ({ x, grad_out }, n, j) => {
         const p = likelihood(x, n, j);
-        const taken = factor(`-${p.text}`, -p.value, p.from);
+        const taken = factor(`-${p.text}`, -p.value, p.from, p.where);
         return sum([grad_out.at(n, j)],
           ...range(x.shape[1]).map((i) => [taken, grad_out.at(n, i)]));
       },
@@ -168,7 +173,8 @@ const OPERATORS = {
     grads: {
       x: ({ x, target, grad_out }, ...at) => {
         const [z, t] = [x.at(...at), target.at(...at)];
-        const s = factor(`sigmoid(${z.text})`, 1 / (1 + Math.exp(-z.value)), z.from);
+        const s = factor(`sigmoid(${z.text})`, 1 / (1 + Math.exp(-z.value)), z.from,
+          [`sigmoid(${z.text}) = ${shown(1 / (1 + Math.exp(-z.value)))}`]);
         return sum([grad_out.at(), factor(`1/${x.values.length}`, 1 / x.values.length), minus(s, t)]);
       },
     },
@@ -179,8 +185,9 @@ const OPERATORS = {
       return sum(...range(n).map((i) => {
         const right = target.at(i);
         const p = probability(logits, i, right.value);
+        const { text, where } = likelihood(logits, i, right.value);
         return [factor(`1/${n}`, 1 / n),
-          factor(`(-ln p[${i}, ${right.value}])`, -p.log, [...p.from, ...right.from])];
+          factor(`(-ln ${text})`, -p.log, [...p.from, ...right.from], where)];
       }));
     }],
     grads: {

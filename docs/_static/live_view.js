@@ -142,7 +142,8 @@ class LiveView {
     this.told = label;
     const line = (text) => element("p", {}, text);
     this.sum.replaceChildren(
-      line(`${label} = ${entry.symbols}`), line(`= ${entry.numbers}`), line(`= ${shown(entry.value)}`));
+      line(`${label} = ${entry.symbols}`), line(`= ${entry.numbers}`), line(`= ${shown(entry.value)}`),
+      ...entry.where.map((said) => line(`where ${said}`)));
     for (const cell of this.place.querySelectorAll("[data-cell]")) {
       cell.classList.toggle("told", cell.dataset.cell === label);
       cell.classList.toggle("felt", entry.from.includes(cell.dataset.cell));
