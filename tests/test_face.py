@@ -75,6 +75,9 @@ def takes(line, options):
         return click_takes(command, rest[2:]) if parses else not rest[2:]
     if program == "python":
         return rest[0] == "FILE" or (ROOT / rest[0]).exists()  # FILE is the reader's own
+    if program == "sphinx-build":
+        source = next(word for word in rest if not word.startswith("-"))
+        return (ROOT / source / "conf.py").exists()
     if program in {"ruff", "mypy"}:
         tool = shutil.which(program, path=Path(sys.executable).parent)
         done = subprocess.run([tool, *rest, "--help"], capture_output=True, check=False)

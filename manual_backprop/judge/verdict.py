@@ -116,7 +116,7 @@ class Tally:
 
     @property
     def ratio(self) -> float:
-        """Error over allowance: at most 1 where every value is right."""
+        """Error over allowance, at most 1 where every value is right."""
         return self.error / self.allowed if self.allowed else 0.0
 
     def plus(

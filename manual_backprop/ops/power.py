@@ -10,7 +10,7 @@ Derivation
 
 Domain: all x for a = 0, 1, 2, ...; x ≠ 0 for a = -1, -2, ...; x > 0 otherwise, and both results are
 nan below. At x = 0 the slope is infinite for a < 1, but for a = 0: x⁰ is constant, and its slope is
-0 there too, not 0 · ∞. The form a y / x would save a power, but is 0 / 0 at x = 0.
+0 there too, not 0 · ∞. The form a · y / x would save a power, but is 0 / 0 at x = 0.
 
 Read first: shifted_square
 Source: NIST Digital Library of Mathematical Functions, 4.7

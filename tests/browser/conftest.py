@@ -117,7 +117,8 @@ def violations(page: Page) -> Callable[..., list[str]]:
             if rules
             else {"type": "tag", "values": GUIDELINES}
         )
-        answer = axe.run(page, options={"runOnly": only, "resultTypes": ["violations"]})
+        options = {"runOnly": only, "resultTypes": ["violations"], "preload": False}  # no requests
+        answer = axe.run(page, options=options)
         return [
             f"{rule['id']} at {' '.join(map(str, node['target']))}: {node['failureSummary']}"
             for rule in answer.response["violations"]

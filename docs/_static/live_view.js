@@ -1,0 +1,176 @@
+"use strict";
+/* Shows the operators of live.js: tables of numbers, and the sum behind the one pointed at. */
+
+const element = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+};
+
+/* A number as people type it, or NaN. */
+function parsed(text, below) {
+  const plain = text.trim().replace(",", ".").replace("−", "-");
+  const value = plain === "" ? NaN : Number(plain);
+  const index = Number.isInteger(value) && value >= 0 && value < below;
+  return Number.isFinite(value) && (below === null || index) ? value : NaN;
+}
+
+class LiveView {
+  constructor(place) {
+    this.place = place;
+    this.operator = OPERATORS[place.dataset.operator];
+    this.start = JSON.parse(place.dataset.start);
+    this.told = null;
+    place.addEventListener("mouseover", (event) => this.pointed(event));
+    place.addEventListener("focusin", (event) => this.pointed(event));
+    place.addEventListener("keydown", (event) => this.walked(event));
+    this.reset();
+  }
+
+  reset() {
+    this.tensors = {};
+    for (const [name, { shape, values }] of Object.entries(this.start))
+      this.tensors[name] = new Tensor(name, shape, [...values]);
+    this.compute();
+    this.draw();
+    this.tell(Object.keys(this.entries).find((label) => label.startsWith("grad_")));
+  }
+
+  /* Forward, then every gradient; each entry by its label. */
+  compute() {
+    this.entries = {};
+    const [shape, forward] = this.operator.out(this.tensors);
+    this.tensors.out = this.filled("out", shape, forward);
+    this.grads = Object.entries(this.operator.grads).map(([name, entry]) =>
+      this.filled(`grad_${name}`, this.tensors[name].shape, (...at) => entry(this.tensors, ...at)));
+  }
+
+  filled(name, shape, entry) {
+    const tensor = new Tensor(name, shape, []);
+    for (const at of tensor.places()) {
+      const found = entry(...at);
+      tensor.values.push(found.value);
+      this.entries[tensor.label(at)] = found;
+    }
+    return tensor;
+  }
+
+  draw() {
+    const inputs = Object.keys(this.start).filter((name) => name !== "grad_out");
+    const named = (names) => names.map((name) => this.tensors[name]);
+    this.sum = element("div", { class: "live-sum", "aria-live": "polite" });
+    const again = element("button", { type: "button", class: "live-reset" }, "Reset");
+    again.addEventListener("click", () => this.reset());
+    this.place.replaceChildren(
+      this.step("Inputs, to type", named(inputs), true),
+      this.step("Forward", [this.tensors.out], false),
+      this.step("From behind, to type", [this.tensors.grad_out], true),
+      this.step("Gradients", this.grads, false),
+      this.sum,
+      again,
+    );
+  }
+
+  step(title, tensors, typed) {
+    const tables = tensors.map((tensor) => this.table(tensor, typed));
+    const name = element("p", { class: "live-title" }, title);
+    return element("div", { class: "live-step", role: "group", "aria-label": title }, name,
+      element("div", { class: "live-tensors" }, ...tables));
+  }
+
+  table(tensor, typed) {
+    const shape = tensor.shape.length ? `(${tensor.shape.join(", ")})` : "";
+    const body = element("tbody");
+    let row = null;
+    for (const [index, at] of tensor.places().entries()) {
+      if (!row || (tensor.shape.length === 2 && at[1] === 0)) body.append((row = element("tr")));
+      const cell = typed ? this.field(tensor, index, at) : this.result(tensor, index, at);
+      row.append(element("td", {}, cell));
+    }
+    const title = element("caption", {}, element("code", {}, tensor.name), ` ${shape}`);
+    return element("table", { class: "live-tensor" }, title, body);
+  }
+
+  field(tensor, index, at) {
+    const label = tensor.label(at);
+    const below = this.start[tensor.name].below;
+    const field = element("input", {
+      "type": "text", "inputmode": "decimal", "autocomplete": "off", "aria-label": label,
+      "data-cell": label, "value": shown(tensor.values[index]),
+    });
+    field.addEventListener("input", () => {
+      const value = parsed(field.value, below);
+      field.setAttribute("aria-invalid", String(Number.isNaN(value)));
+      if (Number.isNaN(value)) {
+        this.refuse(label, below);
+        return;
+      }
+      tensor.values[index] = value;
+      this.compute();
+      this.refresh();
+    });
+    return field;
+  }
+
+  result(tensor, index, at) {
+    const label = tensor.label(at);
+    const text = shown(tensor.values[index]);
+    const name = `${label} = ${text}`;
+    return element("button", { "type": "button", "data-cell": label, "aria-label": name }, text);
+  }
+
+  /* New numbers in the old cells, so that the focus stays. */
+  refresh() {
+    for (const cell of this.place.querySelectorAll("button[data-cell]")) {
+      const text = shown(this.entries[cell.dataset.cell].value);
+      cell.textContent = text;
+      cell.setAttribute("aria-label", `${cell.dataset.cell} = ${text}`);
+    }
+    this.tell(this.told);
+  }
+
+  pointed(event) {
+    const label = event.target.closest("button[data-cell]")?.dataset.cell;
+    if (label) this.tell(label);
+  }
+
+  /* The sum behind one entry, and the cells that it is read from. */
+  tell(label) {
+    const entry = this.entries[label];
+    if (!entry) return;
+    this.told = label;
+    const line = (text) => element("p", {}, text);
+    this.sum.replaceChildren(
+      line(`${label} = ${entry.symbols}`), line(`= ${entry.numbers}`), line(`= ${shown(entry.value)}`),
+      ...entry.where.map((said) => line(`where ${said}`)));
+    for (const cell of this.place.querySelectorAll("[data-cell]")) {
+      cell.classList.toggle("told", cell.dataset.cell === label);
+      cell.classList.toggle("felt", entry.from.includes(cell.dataset.cell));
+    }
+  }
+
+  refuse(label, below) {
+    const asked = below === null ? "a number" : `a class from 0 to ${below - 1}`;
+    this.sum.replaceChildren(element("p", {}, `${label} needs ${asked}; the last one still counts.`));
+  }
+
+  /* Arrow keys walk through the cells of a table. */
+  walked(event) {
+    const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const step = steps[event.key];
+    const cell = event.target.closest("[data-cell]");
+    if (!step || !cell || (cell.tagName === "INPUT" && step[1] !== 0)) return;
+    const row = cell.closest("tr");
+    const rows = [...row.parentElement.children];
+    const next = rows[rows.indexOf(row) + step[0]]?.children[
+      [...row.children].indexOf(cell.closest("td")) + step[1]];
+    const target = next?.querySelector("[data-cell]");
+    if (target) {
+      event.preventDefault();
+      target.focus();
+    }
+  }
+}
+
+for (const place of document.querySelectorAll(".live")) new LiveView(place);
