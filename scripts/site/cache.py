@@ -1,0 +1,46 @@
+"""What takes long is computed once for the same files: the judge's verdicts, above all."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "site"
+
+
+def digest(files: Iterable[Path], *also: str) -> str:
+    """Of what stands in the files, and of the PyTorch that would compute with them."""
+    hashed = hashlib.sha256("\0".join([str(torch.__version__), *also]).encode())
+    for file in sorted(set(files)):
+        hashed.update(str(file.relative_to(ROOT)).encode())
+        hashed.update(file.read_bytes())
+    return hashed.hexdigest()[:24]
+
+
+def kept(name: str, key: str) -> Any:
+    """What was computed under that name from the same files, or None."""
+    file = FOLDER / f"{name}.json"
+    if not file.exists():
+        return None
+    fields = json.loads(file.read_text("utf-8"))
+    return fields["value"] if fields["key"] == key else None
+
+
+def keep(name: str, key: str, value: Any) -> None:
+    """Keep what was computed for the next time."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"key": key, "value": value})
+    (FOLDER / f"{name}.json").write_text(text, "utf-8")
+
+
+def computed(name: str, key: str, compute: Callable[[], Any]) -> Any:
+    """What was kept, or else computed now and kept."""
+    value = kept(name, key)
+    if value is None:
+        value = compute()
+        keep(name, key, value)
+    return value

@@ -1,0 +1,49 @@
+"""The catalogue of mistakes: every code of the judge, with the smallest backward that has it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from manual_backprop.judge.codes import CODES
+from manual_backprop.judge.examples import EXAMPLES, WITHOUT
+from scripts.site.operator_page import markdown_text, says
+
+INTRODUCTION = """# The catalogue of mistakes
+
+What the judge finds has a code: stable, so that programs can read it, and one for each kind of mistake.
+A code is given only where it explains the wrong numbers to rounding, at several sizes; what is wrong in no known way is `unknown`.
+
+Below each code stands the smallest backward that has it, and what the judge said of it when this page was made.
+`manual-backprop explain CODE` shows the same in the terminal.
+
+| code | what is wrong |
+| :-- | :-- |"""
+
+
+def page(verdicts: Mapping[str, Any]) -> str:
+    """All codes, in the order in which the judge would tell them."""
+    lines = [INTRODUCTION]
+    lines += [
+        f"| [{name}](#{name}) | {markdown_text(code.meaning)} |" for name, code in CODES.items()
+    ]
+    lines.append("")
+    for name in CODES:
+        lines += _code(name, verdicts)
+    return "\n".join(lines) + "\n"
+
+
+def _code(name: str, verdicts: Mapping[str, Any]) -> Iterator[str]:
+    code = CODES[name]
+    yield from (f"## {name}", "", markdown_text(code.meaning), "")
+    yield from (f"*Where to look:* {markdown_text(code.advice)}", "")
+    if name not in EXAMPLES:
+        yield from (f"No example: {WITHOUT[name]}", "")
+        return
+    example = EXAMPLES[name]
+    yield from (
+        ":::{div} mistake",
+        "",
+        f"Wrong, for [{example.operator}](operators/{example.operator}.md):",
+    )
+    yield from ("", "```python", example.wrong.rstrip(), "```", "")
+    yield from (f"> {markdown_text(says(verdicts[f'code-{name}']))}", "", ":::", "")
+    yield from ("Right, it ends in:", "", "```python", example.mended, "```", "")

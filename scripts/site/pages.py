@@ -1,0 +1,28 @@
+"""Writes the generated pages: operators, codes, articles. None of them is kept in git."""
+
+from pathlib import Path
+
+from manual_backprop.registry import learning_order
+from scripts.site import articles, codes_page, operator_page
+from scripts.site.verdicts import all_verdicts
+
+
+def write(docs: Path) -> None:
+    """All generated pages, below `docs`; what did not change is not touched."""
+    verdicts = all_verdicts()
+    order = learning_order()
+    texts = {f"operators/{op.name}.md": operator_page.page(op, verdicts, order) for op in order}
+    texts["operators/index.md"] = operator_page.index(order)
+    texts["mistakes.md"] = codes_page.page(verdicts)
+    texts["articles.md"] = articles.page()
+    for name, text in texts.items():
+        _write(docs / name, text)
+    for file in (docs / "operators").glob("*.md"):
+        if f"operators/{file.name}" not in texts:
+            file.unlink()
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists() or file.read_text("utf-8") != text:
+        file.write_text(text, "utf-8")

@@ -1,0 +1,130 @@
+"""What the judge says of every operator, right and wrong, when the site is made.
+
+Each operator is judged as `manual-backprop verify` does, with one draw of every sample (seed 0).
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manual_backprop.judge.codes import CODES
+from manual_backprop.judge.examples import EXAMPLES
+from manual_backprop.judge.verdict import Finding, dtype_name
+from manual_backprop.judge.verify import DTYPES, verify
+from manual_backprop.op import Op
+from manual_backprop.registry import OPS, read_first
+from manual_backprop.report.as_code import judged
+from scripts.site.cache import ROOT, digest, keep, kept
+from scripts.site.wrong import Wrong, wrong_versions
+from tests.mistakes import mistakes, rights
+
+SEED = 0
+
+
+class Contradicted(Exception):  # noqa: N818 -- read as a sentence
+    """The judge says other than the page would."""
+
+
+def all_verdicts() -> dict[str, Any]:
+    """Operator or code -> what the judge says, from what was kept or judged now, side by side."""
+    keys = {f"operator-{name}": _key(OPS[name]) for name in OPS}
+    keys |= {f"code-{code}": _key(OPS[one.operator], one.wrong) for code, one in EXAMPLES.items()}
+    found = {name: value for name, key in keys.items() if (value := kept(name, key)) is not None}
+    missing = [name for name in keys if name not in found]
+    if not missing:
+        return found
+    missing.sort(key=_long, reverse=True)
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=context) as processes:
+        for name, value in zip(missing, processes.map(_judge, missing), strict=True):
+            found[name] = value
+            keep(name, keys[name], value)
+    return found
+
+
+def counts() -> dict[str, int]:
+    """How many backwards the judge is judged by, for the page on it."""
+    wrong = mistakes()
+    return {
+        "mistakes": len(wrong),
+        "forwards": len({one.op for one in wrong}),
+        "rights": len(rights()),
+    }
+
+
+def _long(name: str) -> int:
+    """How long it takes, roughly: many backwards first, and codes last."""
+    kind, _, rest = name.partition("-")
+    return len(OPS[rest].backwards) if kind == "operator" else 0
+
+
+def _key(op: Op, *also: str) -> str:
+    judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
+    own = [ROOT / "manual_backprop" / "op.py", Path(__file__), Path(__file__).with_name("wrong.py")]
+    return digest([*judge, *own, *_files(op)], *also)
+
+
+def _files(op: Op) -> Iterator[Path]:
+    """The operator's file and those that it is made of."""
+    module = import_module(op.forward.__module__)
+    yield Path(str(module.__file__))
+    for name in read_first(op):
+        yield from _files(OPS[name])
+
+
+def _judge(name: str) -> Any:
+    torch.set_num_threads(1)
+    kind, _, rest = name.partition("-")
+    if kind == "code":
+        example = EXAMPLES[rest]
+        return _finding(judged(example.wrong, example.operator).findings[0])
+    op = OPS[rest]
+    return {"backwards": _backwards(op), "wrong": [_wrong(op, one) for one in wrong_versions(op)]}
+
+
+def _backwards(op: Op) -> list[dict[str, Any]]:
+    verdict = verify(op, seeds=(SEED,))
+    if not verdict.ok:
+        raise Contradicted(f"the site shows right backwards only: {verdict}")
+    return [
+        {
+            "backward": name,
+            "saves": list(saves),
+            "cases": verdict.cases(name),
+            "dtypes": {
+                dtype: {"error": tally.error, "allowed": tally.allowed}
+                for dtype in map(dtype_name, DTYPES)
+                if (tally := verdict.tallies.get((name, dtype)))
+            },
+        }
+        for name, saves in verdict.saves.items()
+    ]
+
+
+def _wrong(op: Op, one: Wrong) -> dict[str, Any]:
+    verdict = judged(one.source, op.name)
+    if verdict.ok:
+        raise Contradicted(f"{op.name}: the judge lets pass what is shown as wrong:\n{one.source}")
+    finding = verdict.findings[0]
+    code = finding.cause.code if finding.cause else finding.code
+    return {"says": one.says, "source": one.source, "code": code, "finding": _finding(finding)}
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """Its sentences, for a page."""
+    cause = finding.cause
+    return {
+        "code": finding.code,
+        "gradient": finding.gradient,
+        "message": finding.message,
+        "cause": cause.what if cause else "",
+        "evidence": cause.evidence if cause else "",
+        "gradients": list(cause.gradients) if cause else [],
+        "advice": CODES[cause.code if cause else finding.code].advice,
+    }
