@@ -32,7 +32,7 @@ WAYS = {
     "B": "A formula as a graph: each edge has a slope, and a gradient is the product along a path.",
     "C": "The core: whole tensors at once, by broadcasting, by einsum and by matrix products.",
     "D": "Every activation and loss by itself, then networks of them, and descent.",
-    "E": "One small network in plain numbers and with tensors; a wrong gradient, and how it is found.",
+    "E": "One small network in plain numbers and with tensors; how a wrong gradient is found.",
 }
 SOURCES = {
     "printed": "in the article",
@@ -135,7 +135,7 @@ def _link(code: str) -> str:
 
 
 def shown(value: Any, digits: Mapping[str, float], more: int) -> str:
-    """A number, or a list of them, to the digits printed and so many more; rows one below another."""
+    """A number, or a list of them, to the digits printed and so many more; each row in a line."""
     if isinstance(value, list) and value and isinstance(value[0], list):
         return "<br>".join(shown(row, digits, more) for row in value)
     if isinstance(value, list):

@@ -29,11 +29,12 @@ def _operator(case: Measured) -> str:
 
 def benchmark(op: Op) -> Iterator[str]:
     """A table of its cases, for each number of threads; nothing where it has none."""
-    rows = []
-    for threads, report in _results().of("bench"):
-        for case in report.cases.values():
-            if _operator(case) == op.name:
-                rows.append(_row(case, threads))
+    rows = [
+        _row(case, threads)
+        for threads, report in _results().of("bench")
+        for case in report.cases.values()
+        if _operator(case) == op.name
+    ]
     if not rows:
         return
     yield from ("## Benchmark", "")

@@ -9,10 +9,13 @@ from scripts.site.operator_page import markdown_text, says
 
 INTRODUCTION = """# The catalogue of mistakes
 
-What the judge finds has a code: stable, so that programs can read it, and one for each kind of mistake.
-A code is given only where it explains the wrong numbers to rounding, at several sizes; what is wrong in no known way is `unknown`.
+What the judge finds has a code: stable, so that programs can read it, and one for each kind of
+mistake.
+A code is given only where it explains the wrong numbers to rounding, at several sizes; what is
+wrong in no known way is `unknown`.
 
-Below each code stands the smallest backward that has it, and what the judge said of it when this page was made.
+Below each code stands the smallest backward that has it, and what the judge said of it when this
+page was made.
 `manual-backprop explain CODE` shows the same in the terminal.
 
 | code | what is wrong |

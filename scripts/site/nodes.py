@@ -1,7 +1,5 @@
 """Formulas and sentences as nodes of a page."""
 
-from collections.abc import Sequence
-
 from docutils import nodes
 
 from scripts.site.page_text import PageText, Row, sides
@@ -50,12 +48,8 @@ def derivation_block(page: PageText) -> nodes.container:
     """Line by line: what is derived, what it equals, and why."""
     block = nodes.container(classes=["derivation"])
     for row in page.derivation:
-        block += _row(row, last=row.formulas != () and row is _last_formulas(page.derivation))
+        block += _row(row, last=row is page.derivation[-1] or " read " in f" {row.remark}")
     return block
-
-
-def _last_formulas(rows: Sequence[Row]) -> Row | None:
-    return next((row for row in reversed(rows) if row.formulas), None)
 
 
 def _row(row: Row, *, last: bool) -> list[nodes.container]:

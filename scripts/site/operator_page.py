@@ -33,11 +33,11 @@ def page(op: Op, verdicts: Mapping[str, Any], order: Sequence[Op]) -> str:
         *_head(op, order),
         *_derivation(op),
         *_live(op),
-        *_worked(op, worked(op)),
+        *_worked(worked(op)),
         *_code(op),
-        *_verdict(op, judged["backwards"]),
+        *_verdict(judged["backwards"]),
         *benchmark(op),
-        *_mistakes(op, judged["wrong"]),
+        *_mistakes(judged["wrong"]),
         *_functions(op),
     ]
     return "\n".join(parts) + "\n"
@@ -123,7 +123,7 @@ def _live(op: Op) -> Iterator[str]:
         yield from ("## Try it", "", live.INTRODUCTION, "", "```{live} " + op.name, "```", "")
 
 
-def _worked(op: Op, example: Worked) -> Iterator[str]:
+def _worked(example: Worked) -> Iterator[str]:
     yield from ("## By hand", "", "Numbers small enough to follow with a pencil; the results are")
     yield from ("PyTorch's, in float64, computed when this page was made.", "")
     options = ", ".join(f"`{name}={value}`" for name, value in example.options.items())
@@ -186,7 +186,7 @@ def _code(op: Op) -> Iterator[str]:
     yield ""
 
 
-def _verdict(op: Op, backwards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _verdict(backwards: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     dtypes = list(dict.fromkeys(dtype for one in backwards for dtype in one["dtypes"]))
     yield from ("## Verdict", "", "What the judge found when this page was made, with one draw of")
     yield "each sample: in each cell the largest error, and under it the error that rounding alone"
@@ -204,7 +204,7 @@ def _errors(tally: Mapping[str, float] | None) -> str:
     return f"{tally['error']:.1e}<br>*{tally['allowed']:.1e}*" if tally else "-"
 
 
-def _mistakes(op: Op, wrong: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _mistakes(wrong: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield from ("## Popular mistakes", "", "Each was handed to the judge when this page was made.")
     yield ""
     for one in wrong:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-
 TO = "ARTICLE_NUMBERS"  # the environment variable that names the file
 printed: Any = import_module("tests.printed")
 computed: dict[str, dict[str, Any]] = {}

@@ -38,7 +38,11 @@ OPERATORS = {
     "≈": r"\approx",
     "±": r"\pm",
     "·": r"\cdot",
-    **{"×": r"\times", "←": r"\leftarrow", "∈": r"\in", "*": r"{*}", "→": r"\to"},
+    "×": r"\times",
+    "←": r"\leftarrow",
+    "∈": r"\in",
+    "*": r"{*}",
+    "→": r"\to",
 }
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ᵀᵃˣʸᵏ", "0123456789-+Taxyk", strict=True))
 PAIRS = {"(": ")", "[": "]", "⟨": "⟩", "‖": "‖", "|": "|", "{": "}"}

@@ -4,7 +4,8 @@
 
 A formula is read into a tree, so that nothing of it can be lost, and what cannot be read is an
 error: a page never shows half of a formula. `/` with spaces is a fraction of all that stands before
-it in its product, behind the last Σ, and of the one factor behind it, or of all of a Σ; `1/n` without is a small one.
+it in its product, behind the last Σ, and of the one factor behind it, or of all of a Σ; `1/n`
+without is a small one.
 """
 
 import re
