@@ -8,7 +8,7 @@ FUNCTIONS = {
     **{name: rf"\{name}" for name in ("arccos", "arcsin", "arctan", "cos", "cosh", "exp", "ln")},
     **{name: rf"\{name}" for name in ("log", "max", "min", "sin", "sinh", "tan", "tanh")},
     **{name: rf"\operatorname{{{name}}}" for name in ("mean", "var", "relu", "sigmoid", "softmax")},
-    **{name: rf"\operatorname{{{name}}}" for name in ("mse", "norm", "logit", "sum")},
+    **{name: rf"\operatorname{{{name}}}" for name in ("mse", "norm", "logit", "sum", "diag")},
 }
 NAMES = {"lr", "nan", "pred", "std", "target"}
 GREEK = {
