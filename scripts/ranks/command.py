@@ -124,8 +124,8 @@ def measured(file: Path, *, quick: bool) -> None:
         click.ClickException: a step is wrong, or a process ended.
         Mistake: there is no such thing on this system, or the file cannot be written.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        raise Mistake("ranks are measured on Linux alone, which tells how many cores they have")
+    if not hasattr(os, "getloadavg"):
+        raise Mistake("ranks are measured on Linux and macOS, which tell what else a machine does")
     from scripts.ranks.measure import QUICK, WHOLE, measure
 
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Any
 
 import torch
@@ -90,10 +91,17 @@ def measure(sizes: Sizes) -> dict[str, Any]:
     return {
         "quick": sizes is not WHOLE,
         "environment": environment(("cpu",)),
-        "machine": {"cores": len(os.sched_getaffinity(0)), "load": load},
+        "machine": {"cores": cores(), "load": load},
         "buckets": buckets,
         "cases": cases,
     }
+
+
+def cores() -> int:
+    """On how many this process may run."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; elsewhere it may run on all
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -190,6 +198,5 @@ def _in_turns(asked: Sequence[Callable[..., list[float]]], pace: Pace) -> list[l
 
 def _timed(name: str, seconds: Sequence[float]) -> dict[str, Any]:
     """As the benchmark's JSON has an opponent."""
-    median = float(torch.tensor(seconds, dtype=torch.float64).median())
     samples = [float(f"{one:.{DIGITS}g}") for one in seconds]
-    return {"opponent": name, "seconds": median, "samples": samples}
+    return {"opponent": name, "seconds": median(seconds), "samples": samples}
