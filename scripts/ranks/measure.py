@@ -82,7 +82,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
                 hold_to_the_truth(size, pool)
             (buckets,) = ranks[1].run(turns.bucket_bytes)
             cases = [
-                *(_computed(ranks[1], rows, sizes.pace) for rows in sizes.rows),
+                *_computed(ranks[1], sizes.rows, sizes.pace),
                 *_summed(ranks, sizes),
                 *(case for race in sizes.races for case in _raced(ranks, *race, sizes.pace)),
             ]
@@ -138,19 +138,30 @@ def _engines(ranks: int) -> tuple[str, ...]:
     return (HAND, DDP, ONE) if ranks == 1 else (HAND, DDP)
 
 
-def _computed(alone: Ranks, rows: int, pace: Pace) -> dict[str, Any]:
-    """The parts of a step for so many rows."""
-    (once,) = alone.run(turns.parts, rows, 3)
-    seconds = sum(min(once))
-    count = max(3, min(500, round(8 * pace.turn / seconds)))
-    (found,) = alone.run(turns.parts, rows, count)
-    columns = [list(column) for column in zip(*found, strict=True)]
-    return {
-        "case": f"rows {rows}",
-        "group": "computation",
-        "sizes": {"n": rows},
-        "opponents": [_timed(*part) for part in zip(turns.PARTS, columns, strict=True)],
-    }
+def _computed(alone: Ranks, rows: Sequence[int], pace: Pace) -> Iterator[dict[str, Any]]:
+    """The parts of a step, a case for each number of rows."""
+    found: dict[int, list[list[float]]] = {number: [] for number in rows}
+
+    def turn(number: int) -> Callable[[], float]:
+        (once,) = alone.run(turns.parts, number, 1)
+        count = max(1, round(pace.turn / sum(once)))
+
+        def take() -> float:
+            (seconds,) = alone.run(turns.parts, number, count)
+            found[number].append(seconds)
+            return float(sum(seconds))
+
+        return take
+
+    interleaved([turn(number) for number in rows], pace)
+    for number in rows:
+        columns = [list(column) for column in zip(*found[number], strict=True)]
+        yield {
+            "case": f"rows {number}",
+            "group": "computation",
+            "sizes": {"n": number},
+            "opponents": [_timed(*part) for part in zip(turns.PARTS, columns, strict=True)],
+        }
 
 
 def _summed(ranks: Pools, sizes: Sizes) -> Iterator[dict[str, Any]]:

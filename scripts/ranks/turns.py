@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -162,21 +163,28 @@ class _Clocked(DataParallelStep):
             self.world.times.append(time.perf_counter())  # type: ignore[attr-defined]
 
 
-def parts(world: World, rows: int, count: int) -> list[list[float]]:
-    """Seconds of each of PARTS (count, parts), of a step whose messages take no time."""
+@cache
+def _clocked(rows: int) -> tuple[_Clock, Callable[[], Tensor]]:
+    """A step of so many rows whose messages take no time, with its clock."""
     x, target, *weights = STEP.inputs({"n": rows, **NET})
     clock = _Clock()
     optimizer = torch.optim.SGD(weights, LR, fused=True)
     step = _Clocked(weights, rows, optimizer=optimizer, world=clock)  # type: ignore[arg-type]
-    step(x, target)
+    return clock, lambda: step(x, target)
+
+
+def parts(world: World, rows: int, count: int) -> list[float]:
+    """Seconds of each of PARTS, the medians of so many steps after one that is not counted."""
+    clock, learn = _clocked(rows)
+    learn()
     found = []
     with _undisturbed(world):
         for _ in range(count):
             clock.times = [time.perf_counter()]
-            step(x, target)
+            learn()
             ends = [*clock.times, time.perf_counter()]
             found.append([end - begin for begin, end in pairwise(ends)])
-    return found
+    return [median(part) for part in zip(*found, strict=True)]
 
 
 def bucket_bytes(world: World) -> list[int]:
