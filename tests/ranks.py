@@ -4,9 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,18 +21,19 @@ ROOT = Path(__file__).parents[1]
 OUTSIDE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
-def free_port():
+def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+        return int(listening.getsockname()[1])
 
 
 class Ranks:
     """So many processes that run a function at the same time, each with its world."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         spawn, port = get_context("spawn"), free_port()
-        self.pipes, self.processes = [], []
+        self.pipes: list[Connection] = []
+        self.processes: list[SpawnProcess] = []
         for rank in range(size):
             ours, theirs = spawn.Pipe()
             place = Place(rank, size, rank, "127.0.0.1", port)
@@ -36,7 +41,7 @@ class Ranks:
             self.processes[-1].start()
             self.pipes.append(ours)
 
-    def run(self, function, *args):
+    def run(self, function: Callable[..., Any], *args: object) -> list[Any]:
         """What `function(world, *args)` returns on each rank; tensors come as numpy keeps them."""
         for pipe in self.pipes:
             pipe.send((function, args))
@@ -46,14 +51,14 @@ class Ranks:
                 raise answer
         return answers
 
-    def end(self):
+    def end(self) -> None:
         for pipe in self.pipes:
             pipe.send(None)
         for process in self.processes:
             process.join(10)
 
 
-def _serve(place, pipe):
+def _serve(place: Place, pipe: Connection) -> None:
     torch.set_num_threads(1)
     world = World(place, timeout=60)
     world.start("cpu")
@@ -66,7 +71,7 @@ def _serve(place, pipe):
     world.end()
 
 
-def environment(rank=None, size=2, port=None):
+def environment(rank: int | None = None, size: int = 2, port: int | None = None) -> dict[str, str]:
     """The environment of a process that is one of several, or none of them."""
     outside = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
     plain = {**outside, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -76,7 +81,7 @@ def environment(rank=None, size=2, port=None):
     return {**plain, **{name: str(value) for name, value in world.items() if value is not None}}
 
 
-def process(*words, **of):
+def process(*words: object, **of: Any) -> subprocess.Popen[str]:
     """One of several, or alone, as a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, words)],
@@ -89,16 +94,16 @@ def process(*words, **of):
 
 
 @contextmanager
-def nobody_else():
+def nobody_else() -> Iterator[int]:
     """A port that another program has."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
+        yield int(server.getsockname()[1])
 
 
 class Launched:
     """What torchrun made of some words: its exit status, and what each rank of an attempt said."""
 
-    def __init__(self, folder, size, *words, restarts=0):
+    def __init__(self, folder: Path, size: int, *words: object, restarts: int = 0) -> None:
         port = free_port()
         done = subprocess.run(
             [
@@ -120,7 +125,7 @@ class Launched:
             size,
         )
 
-    def said(self, attempt=0, stream="stderr"):
+    def said(self, attempt: int = 0, stream: str = "stderr") -> list[str]:
         """By rank."""
         return [
             next(self.folder.glob(f"*/attempt_{attempt}/{rank}/{stream}.log")).read_text()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from matplotlib import style
@@ -19,6 +20,7 @@ from scripts.speed.results import Measured, Results, in_threads
 from scripts.speed.scaling import broadcast_bytes, matmul_bytes
 from scripts.speed.tables import ONE_GRAPH
 
+Numbers = TypeVar("Numbers")
 COLORS = 128
 DPI = 144  # 1,152 pixels for 8 inches, sharp at the width of a page
 BLUE, ORANGE, GREEN, PINK, YELLOW, SKY = (
@@ -220,21 +222,21 @@ PICTURES: dict[str, Callable[[Results], Figure]] = {
 }  # fmt: skip
 
 
-def drawn(draw: Callable[[Results], Figure], results: Results) -> Figure:
+def drawn(draw: Callable[[Numbers], Figure], numbers: Numbers) -> Figure:
     """One picture, with the style that it was made for."""
     with style.context(["default", "manual_backprop.pictures"]):
-        fig = draw(results)
+        fig = draw(numbers)
         fig.draw_without_rendering()
         return fig
 
 
-def save(draw: Callable[[Results], Figure], results: Results, file: Path) -> None:
+def save(draw: Callable[[Numbers], Figure], numbers: Numbers, file: Path) -> None:
     """Draw one picture and write it, in as many colours as lines and letters need.
 
     Raises:
         OSError: the file cannot be written.
     """
     with style.context(["default", "manual_backprop.pictures"]), BytesIO() as whole:
-        draw(results).savefig(whole, dpi=DPI, facecolor="white")
+        draw(numbers).savefig(whole, dpi=DPI, facecolor="white")
         image = Image.open(whole).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
         image.save(file, optimize=True)
