@@ -125,40 +125,50 @@ def accuracy_of(world):
 
 
 class Watched(Alone):
-    """A world that tells how far the gradients were when each bucket was sent."""
+    """A world that tells which gradients were there when a bucket was sent."""
 
     def __init__(self, size):
         super().__init__()
         self.size, self.found = size, []
 
-    def add_(self, _):
-        self.found.append([bool(bucket.isnan().any()) for bucket in self.step.buckets])
+    def add_(self, bucket):
+        sent = [weight.grad.untyped_storage() for weight in self.weights]
+        there = [not weight.grad.isnan().any() for weight in self.weights]
+        mine = [storage.data_ptr() == bucket.untyped_storage().data_ptr() for storage in sent]
+        self.found.append((mine, there))
         return self
 
     def wait(self):
         pass
 
 
-def test_a_layers_gradients_are_sent_while_those_before_it_are_still_to_be_found():
-    options = replace(SMALL, dtype="float64")
-    weights = draw_weights(options)
+def sent(hidden):
+    """For each message, in order: which of the six gradients it holds, and which are known."""
+    options = replace(SMALL, hidden=hidden)
     world = Watched(2)
+    weights = world.weights = draw_weights(options)
     step = DataParallelStep(weights, 20, optimizer=torch.optim.SGD(weights, 0.1), world=world)
-    world.step = step
-    for bucket in step.buckets:
+    for bucket in step.buckets.values():
         bucket.fill_(torch.nan)
-    step(*drawn(20).rows(torch.arange(20), torch.float64))
-    assert world.found == [[True, True, False], [True, False, False], [False, False, False]]
+    step(*drawn(20).rows(torch.arange(20), torch.float32))
+    assert sum(bucket.numel() for bucket in step.buckets.values()) == 2 + sum(
+        weight.numel() for weight in weights
+    )
+    return [[[bool(one) for one in row] for row in pair] for pair in world.found]
 
 
-def test_all_gradients_of_a_layer_lie_in_one_piece_of_memory():
-    weights = draw_weights(SMALL)
-    step = DataParallelStep(weights, 20, optimizer=torch.optim.SGD(weights), world=Watched(2))
-    for layer, bucket in enumerate(step.buckets):
-        of_layer = weights[2 * layer : 2 * layer + 2]
-        there = {w.grad.untyped_storage().data_ptr() for w in of_layer}
-        assert there == {bucket.untyped_storage().data_ptr()}
-        assert sum(w.numel() for w in of_layer) + (2 if layer == 2 else 0) == bucket.numel()
+no, yes = False, True
+
+
+def test_a_layers_gradients_are_sent_while_those_before_it_are_still_to_be_found():
+    last, both, first = [no] * 4 + [yes] * 2, [no] * 2 + [yes] * 4, [yes] * 2 + [no] * 4
+    middle = [no, no, yes, yes, no, no]
+    assert sent((200, 200)) == [[both, both], [first, [yes] * 6]]
+    assert sent((20, 2000)) == [[last, last], [middle, both], [first, [yes] * 6]]
+
+
+def test_small_layers_are_sent_together():
+    assert sent((7, 5)) == [[[yes] * 6, [yes] * 6]]
 
 
 nan, inf = float("nan"), float("inf")

@@ -3,9 +3,10 @@
     w̄ = Σ_r w̄_r,  b̄ = Σ_r b̄_r         over the ranks r; w̄_r of its rows, divided by all rows
 
 Every rank has all weights, learns from its part of the batch, and the parts' gradients are summed
-by one all-reduce a layer, each in one flat piece of memory. The last layer's gradients are sent
-while those of the layers before it are still computed. A part's gradients are divided by the rows
-of the whole batch, so parts of unequal size, and empty ones, need no weights of their own.
+by all-reduces of flat pieces of memory. The last layers' gradients are sent while those of the
+layers before them are still computed; a small layer waits for the one before it, since a message
+has a latency however short it is. A part's gradients are divided by the rows of the whole batch, so
+parts of unequal size, and empty ones, need no weights of their own.
 
 Source: Li et al., PyTorch Distributed: experiences on accelerating data parallel training (2020)
 """
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from manual_backprop.training.step import Step
 from manual_backprop.training.world import Sent, World
+
+ENOUGH = 2**16  # bytes that are worth a message of their own
 
 
 class DataParallelStep(Step):
@@ -30,6 +33,8 @@ class DataParallelStep(Step):
         relu_logits: whether a relu comes after the logits.
 
     Attributes:
+        buckets: a layer's number -> the gradients that are sent once those of this layer are found:
+            its own, and those of smaller layers behind it. In the order of sending.
         losses: (ranks) what each rank's rows added to the last batch's loss; the same on all ranks.
     """
 
@@ -45,18 +50,30 @@ class DataParallelStep(Step):
         super().__init__(weights, largest, optimizer=optimizer, relu_logits=relu_logits)
         self.world = world
         self.losses = self.weights[0].new_zeros(world.size)
-        self.buckets = [self._bucket(layer) for layer in range(3)]
+        self.buckets: dict[int, Tensor] = {}
         self.sent: list[Sent] = []
+        together: list[int] = []
+        for layer in (2, 1, 0):
+            together.append(layer)
+            if layer == 0 or sum(self._of(one).nbytes for one in together) >= ENOUGH:
+                self.buckets[layer] = self._bucket(together)
+                together = []
 
-    def _bucket(self, layer: int) -> Tensor:
-        """One piece of memory for a layer's gradients, and for the losses with the last layer's."""
+    def _of(self, layer: int) -> Tensor:
+        """All numbers of a layer, in one row; with the losses behind the last layer's."""
         w, b = self.weights[2 * layer : 2 * layer + 2]
-        last = self.losses if layer == 2 else self.losses[:0]
-        bucket = torch.cat([w.flatten(), b, last])
-        grad_w, grad_b, losses = bucket.split([w.numel(), b.numel(), last.numel()])
-        w.grad, b.grad = grad_w.view_as(w), grad_b
-        if layer == 2:
-            self.losses = losses
+        return torch.cat([w.flatten(), b, self.losses if layer == 2 else self.losses[:0]])
+
+    def _bucket(self, layers: Sequence[int]) -> Tensor:
+        """One piece of memory for the gradients of these layers."""
+        pieces = [self._of(layer) for layer in layers]
+        bucket = torch.cat(pieces)
+        for layer, piece in zip(layers, bucket.split(list(map(len, pieces))), strict=True):
+            w, b = self.weights[2 * layer : 2 * layer + 2]
+            w.grad = piece[: w.numel()].view_as(w)
+            b.grad = piece[w.numel() : w.numel() + b.numel()]
+            if layer == 2:
+                self.losses = piece[w.numel() + b.numel() :]
         return bucket
 
     def __call__(
@@ -85,9 +102,10 @@ class DataParallelStep(Step):
         return torch.sum(self.losses, 0, out=x.new_empty(()) if loss is None else loss)
 
     def _learn(self, layer: int, delta_t: Tensor, given: Tensor, ones: Tensor) -> None:
-        """As `Step`'s, and send what was found on its way."""
+        """As `Step`'s, and send the bucket that this fills."""
         super()._learn(layer, delta_t, given, ones)
-        self.sent.append(self.world.add_(self.buckets[layer]))
+        if layer in self.buckets:
+            self.sent.append(self.world.add_(self.buckets[layer]))
 
     def _update(self) -> None:
         """As `Step`'s, once all have arrived."""

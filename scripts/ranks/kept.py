@@ -13,6 +13,7 @@ from scripts.speed.results import Measured, Report
 
 COMMAND = "uv run python -m scripts.ranks"
 FILE = "docs/ranks/ranks.json"
+LAYERS = 3  # of the classifier
 MOST = 4096  # ranks that are looked at
 
 
@@ -47,7 +48,8 @@ class Kept:
         try:
             self.fields = json.loads((root / FILE).read_text("utf-8"))
             self.cores = int(self.fields["machine"]["cores"])
-            self.buckets = [int(size) for size in self.fields["buckets"]]
+            self.buckets = [int(bucket["bytes"]) for bucket in self.fields["buckets"]]
+            self.filled_by = [int(bucket["layer"]) for bucket in self.fields["buckets"]]
             self.report = Report(self.fields)
             self.cases = list(self.report.cases.values())
         except OSError as error:
@@ -94,8 +96,9 @@ class Kept:
         measured, curves = self._curves
         beyond = max(1.0, rows / measured[-1])
         *before, update = (float(np.interp(rows, measured, curve)) / faster for curve in curves)
-        hidden_layers, third, *others = (beyond * seconds for seconds in before)
-        return Work((hidden_layers + third, *others), self.buckets, update)
+        hidden_layers, *layers = (beyond * seconds for seconds in before)
+        known = [hidden_layers + sum(layers[: LAYERS + 1 - layer]) for layer in self.filled_by]
+        return Work(tuple(np.diff(known, prepend=0.0).tolist()), self.buckets, update)
 
     def same_rows(self, rows: int, ranks: int, network: Network, faster: float = 1.0) -> float:
         """Seconds of a step in which every rank has so many rows and a core of its own."""

@@ -80,7 +80,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
         try:
             for size, pool in ranks.items():
                 hold_to_the_truth(size, pool)
-            (buckets,) = ranks[1].run(turns.bucket_bytes)
+            (buckets,) = ranks[1].run(turns.buckets)
             cases = [
                 *_computed(ranks[1], sizes.rows, sizes.pace),
                 *_summed(ranks, sizes),

@@ -7,7 +7,7 @@ import numpy as np
 
 from manual_backprop.bench.show import engineering, times
 from manual_backprop.commands import Mistake
-from scripts.ranks.kept import NETWORKS, Kept
+from scripts.ranks.kept import LAYERS, NETWORKS, Kept
 from scripts.ranks.model import messages
 from scripts.ranks.turns import DDP, HAND, ONE
 from scripts.speed.results import Measured
@@ -43,10 +43,12 @@ def buckets(kept: Kept) -> str:
     """What is sent, and when it is ready."""
     found = []
     ready = [np.cumsum(kept.work(rows).until) for rows in ROWS]
-    for place, size in enumerate(kept.buckets):
-        layer = len(kept.buckets) - place
+    last = LAYERS
+    for place, (size, layer) in enumerate(zip(kept.buckets, kept.filled_by, strict=True)):
         at = [engineering(times[place], "s") for times in ready]
-        found.append([f"layer {layer}", f"{size:,}", *at])
+        layers = ", ".join(str(number) for number in range(last, layer - 1, -1))
+        found.append([f"layer{'s' if last > layer else ''} {layers}", f"{size:,}", *at])
+        last = layer - 1
     ends = [engineering(kept.work(rows).seconds, "s") for rows in ROWS]
     found.append(["step without messages", "", *ends])
     return table(["bucket", "bytes", *(f"ready, {rows:,} rows" for rows in ROWS)], found)

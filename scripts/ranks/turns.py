@@ -147,7 +147,6 @@ class _Clock(Alone):
         self.times: list[float] = []
 
     def add_(self, bucket: Tensor) -> "_Clock":  # noqa: ARG002
-        self.times.append(time.perf_counter())
         return self
 
     def wait(self) -> None:
@@ -155,12 +154,16 @@ class _Clock(Alone):
 
 
 class _Clocked(DataParallelStep):
-    """Tells when the hidden layers are done, too."""
+    """Tells when the hidden layers are done, and the gradients of each layer found."""
 
     def _forward(self, layer: int, given: Tensor, out: Tensor) -> None:
         super()._forward(layer, given, out)
         if layer == 1:
             self.world.times.append(time.perf_counter())  # type: ignore[attr-defined]
+
+    def _learn(self, layer: int, delta_t: Tensor, given: Tensor, ones: Tensor) -> None:
+        super()._learn(layer, delta_t, given, ones)
+        self.world.times.append(time.perf_counter())  # type: ignore[attr-defined]
 
 
 @cache
@@ -187,8 +190,8 @@ def parts(world: World, rows: int, count: int) -> list[float]:
     return [median(part) for part in zip(*found, strict=True)]
 
 
-def bucket_bytes(world: World) -> list[int]:
-    """Bytes of each bucket, in the order of sending."""
+def buckets(world: World) -> list[dict[str, int]]:
+    """The layer that fills each bucket, from 1, and its bytes, in the order of sending."""
     _, _, *weights = STEP.inputs({"n": 1, **NET})
     step = DataParallelStep(weights, 1, optimizer=torch.optim.SGD(weights, LR), world=world)
-    return [bucket.nbytes for bucket in reversed(step.buckets)]
+    return [{"layer": n + 1, "bytes": bucket.nbytes} for n, bucket in step.buckets.items()]
