@@ -1,4 +1,4 @@
-"""`manual-backprop` with a fault on rank 1: `python -m tests.faulty FAULT WORD...`, by torchrun.
+"""`manual-backprop` with a fault, mostly on rank 1: `python -m tests.faulty FAULT WORD...`.
 
 The fault shows in the second epoch of the first attempt.
 """
@@ -15,12 +15,12 @@ from manual_backprop.training import digits, prepare
 from manual_backprop.training.train import Trainer
 
 
-def _in_second_epoch(act):
+def _in_second_epoch(act, rank=1):
     whole = Trainer.epoch
 
     def epoch(self, images, number, progress):
         first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-        if number == 2 and self.world.rank == 1 and first_attempt:
+        if number == 2 and self.world.rank == rank and first_attempt:
             images = act(images) or images
         return whole(self, images, number, progress)
 
@@ -48,11 +48,13 @@ def _broken(images):
 FAULTS = {
     "none": lambda: None,
     "dies": lambda: _in_second_epoch(lambda _: os.kill(os.getpid(), signal.SIGKILL)),
-    "stands-still": lambda: _in_second_epoch(lambda _: os.kill(os.getpid(), signal.SIGSTOP)),
+    "first-stands-still": lambda: _in_second_epoch(
+        lambda _: os.kill(os.getpid(), signal.SIGSTOP), rank=0
+    ),
     "loops": lambda: _in_second_epoch(lambda _: time.sleep(3600)),
     "nan": lambda: _in_second_epoch(_Nan),
     "memory": lambda: _in_second_epoch(_broken),
-    "other-code": lambda: setattr(prepare, "code", lambda: {"torch": "2.0", "code": "another"}),
+    "other-code": lambda: setattr(prepare, "code", lambda: {"torch": "2.0"}),
     "other-data": lambda: setattr(digits, "subset", lambda: (_half(), _half())),
 }
 

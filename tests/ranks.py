@@ -45,7 +45,7 @@ class Ranks:
         """What `function(world, *args)` returns on each rank; tensors come as numpy keeps them."""
         for pipe in self.pipes:
             pipe.send((function, args))
-        answers = [pipe.recv() for pipe in self.pipes]
+        answers = [pipe.recv() if pipe.poll(120) else TimeoutError() for pipe in self.pipes]
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer

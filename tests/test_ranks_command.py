@@ -1,6 +1,8 @@
 """`train mnist` by torchrun: what its ranks keep, and what each says where they cannot go on."""
 
 import json
+from signal import SIGTERM
+from subprocess import TimeoutExpired
 
 import pytest
 import torch
@@ -81,6 +83,44 @@ def test_every_rank_says_why_the_run_ended_and_the_epochs_before_are_kept(tmp_pa
         assert words in launched.summary
     assert f"{out} holds all epochs before" in launched.said()[0]
     assert trained(out) == 1
+
+
+@pytest.mark.process
+def test_of_four_ranks_the_dead_one_alone_is_named(tmp_path):
+    run = (*TRAIN, "--epochs", 3, "--timeout", 20, "--out", tmp_path / "out")
+    launched = Launched(tmp_path / "log", 4, "tests.faulty", "dies", *run)
+    assert launched.status == 1
+    for rank, said in enumerate(launched.said()):
+        assert (f"rank {rank}: rank 1 does not answer; " in said) == (rank != 1)
+    assert trained(tmp_path / "out") == 1
+
+
+@pytest.mark.process
+def test_a_rank_whose_store_stands_still_ends_in_time():
+    port = free_port()
+    run = (*TRAIN, "--epochs", 3, "--timeout", 4)
+    first, second = (
+        process("tests.faulty", fault, *run, rank=rank, port=port)
+        for rank, fault in enumerate(("first-stands-still", "none"))
+    )
+    try:
+        _, said = second.communicate(timeout=60)
+    finally:
+        first.kill()
+        first.communicate()
+    assert second.returncode == 1
+    assert said.startswith("Error: rank 1: rank 0 does not answer; ")
+
+
+@pytest.mark.process
+def test_a_rank_that_waits_for_others_can_be_stopped():
+    waiting = rank_of(1, "--timeout", 60, port=free_port())
+    with pytest.raises(TimeoutExpired):
+        waiting.communicate(timeout=8)
+    waiting.send_signal(SIGTERM)
+    _, said = waiting.communicate(timeout=20)
+    assert waiting.returncode == 1
+    assert said == "Error: rank 1: stopped before the ranks had met; nothing was changed\n"
 
 
 @pytest.mark.process
@@ -188,6 +228,7 @@ def test_the_environment_tells_the_place():
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
         ({"MASTER_PORT": "65536"}, "the last port is 65535"),
         ({"LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
+        ({"TORCHELASTIC_RESTART_COUNT": "x"}, "TORCHELASTIC_RESTART_COUNT is 'x'"),
     ],
 )
 def test_half_a_place_is_refused(change, words):

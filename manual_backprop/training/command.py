@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,17 @@ class _Folder(click.Path):
         if value == "":
             self.fail("it is empty; name a folder, or . for this one", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class _Seconds(click.FloatRange):
+    """A number; nan is in every range, and no time."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click does."""
+        seconds = super().convert(value, param, ctx)
+        if seconds != seconds:
+            self.fail("nan is no time", param, ctx)
+        return seconds
 
 
 @click.group()
@@ -120,7 +132,7 @@ def train() -> None:
     "--timeout",
     default=120.0,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=_Seconds(min=0, min_open=True, max=86400),
     metavar="SECONDS",
     help="Under torchrun, how long a rank waits for another before it ends.",
 )
@@ -142,10 +154,10 @@ def mnist(ctx: click.Context, /, **asked: Any) -> None:
     if resume and out is None:
         raise click.UsageError("--resume needs --out, the folder to go on from")
     moment = "it went on" if resume else "the first epoch"
-    with _terminated_is_interrupted(), joined(timeout, lambda: _kept(out)) as world:
+    with _terminated_is_interrupted(), joined(timeout, partial(_kept, out)) as world:
         with stopped(lambda: f" before {moment}; nothing was changed"):  # torch takes seconds
             start = prepare(ctx, asked, world)
-        with stopped(lambda: f"; {_kept(out, ': go on from there with --resume')}"):
+        with stopped(lambda: f"; {_kept(out, world, ': go on from there with --resume')}"):
             _run(start, out, world)
 
 
@@ -191,7 +203,7 @@ def _run(start: Prepared, out: Path | None, world: Alone) -> None:
     except checkpoint.BadCheckpoint as error:
         raise Mistake(str(error)) from error
     except Diverged as error:
-        raise click.ClickException(f"{error}; {_kept(out)}") from error
+        raise click.ClickException(f"{error}; {_kept(out, world)}") from error
     except NotCompiled as error:
         raise click.ClickException(f"{error}; --gradient hand needs no compiler") from error
     except torch.OutOfMemoryError as error:
@@ -246,9 +258,9 @@ def _train(
     rows.end(console, history[-1], len(test))
 
 
-def _kept(out: Path | None, what_to_do: str = "") -> str:
+def _kept(out: Path | None, world: Alone, what_to_do: str = "") -> str:
     if out is None:
         return "nothing was kept, for there was no --out"
     if not os.path.exists(out / CHECKPOINT):
-        return "nothing was written yet"
+        return "rank 0 says what is kept" if world.rank else "nothing was written yet"
     return f"{out} holds all epochs before{what_to_do}"

@@ -4,7 +4,6 @@ What is wrong with them is found here and named, before a network sees it: a lab
 say, would else be found by an operator, in the middle of an epoch.
 """
 
-import getpass
 import hashlib
 import os
 import sys
@@ -136,16 +135,20 @@ def whole(root: Path) -> tuple[Digits, Digits]:
     Raises:
         BadData: they can neither be found nor fetched, or are not the canonical files.
     """
-    with FileLock(_lock_of(root)):
-        _fetch(root)
-        _check_files(root / RAW, WHOLE, "delete it and run again")
-        return _read(root)
-
-
-def _lock_of(root: Path) -> Path:
-    """A file elsewhere, for the root may not be there, or not to be written into."""
-    name = hashlib.sha256(os.fsencode(os.path.abspath(root))).hexdigest()[:16]
-    return Path(tempfile.gettempdir(), f"manual_backprop-{getpass.getuser()}-{name}.lock")
+    if not all(os.path.isfile(root / RAW / name) for name in WHOLE):
+        name = hashlib.sha256(os.fsencode(os.path.abspath(root))).hexdigest()[:16]
+        user = getattr(os, "getuid", int)()
+        # elsewhere, for the root may not be there, or not to be written into
+        lock = Path(tempfile.gettempdir(), f"manual_backprop-{user}-{name}.lock")
+        try:
+            with FileLock(lock):
+                _fetch(root)
+        except OSError as error:
+            raise BadData(
+                f"cannot lock {lock}: {error.strerror}; TMPDIR names another folder for it"
+            ) from error
+    _check_files(root / RAW, WHOLE, "delete it and run again")
+    return _read(root)
 
 
 def _fetch(root: Path) -> None:

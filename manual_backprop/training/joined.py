@@ -4,22 +4,23 @@ import hashlib
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 import manual_backprop
-from manual_backprop.commands import Mistake, Stopped
+from manual_backprop.commands import Mistake, Stopped, stopped
 from manual_backprop.training.place import Alone, BadWorld, Lost, place
 
 
 @contextmanager
-def joined(timeout: float, kept: Callable[[], str]) -> Iterator[Alone]:
+def joined(timeout: float, kept: Callable[[Alone], str]) -> Iterator[Alone]:
     """The world that torchrun started this process in, or a process alone.
 
     However the run ends, each rank says so in a sentence of its own, and why the others do.
@@ -37,41 +38,54 @@ def joined(timeout: float, kept: Callable[[], str]) -> Iterator[Alone]:
     except BadWorld as error:
         raise Mistake(str(error)) from error
     if where is None or where.size == 1:
-        yield Alone() if where is None else Alone(where.attempt, where.launch)
+        yield Alone()
         return
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # each rank has a sentence of its own
-    from manual_backprop.training.world import World
-
     ours = f"rank {where.rank}"
     try:
-        world = World(where, timeout)
+        with stopped(lambda: " before the ranks had met; nothing was changed"):
+            from manual_backprop.training.world import STOPPED, World
+
+            world = World(where, timeout)
+    except Stopped as error:
+        _end(Stopped(f"{ours}: {error.message}"))
     except BadWorld as error:
-        raise Mistake(f"{ours}: {error}") from error
+        _end(Mistake(f"{ours}: {error}"))
     try:
         yield world
     except Stopped as error:
-        about = _left(world.leave, "stopped")
-        raise _ended(Stopped, f"{ours}: {about}{'; ' if about else ''}{error.message}") from error
+        about = _left(world.leave, STOPPED)
+        _end(Stopped(f"{ours}: {about}{'; ' if about else ''}{error.message}"))
     except click.ClickException as error:
         said = error.format_message()
         _left(world.leave, said)
         kind = Mistake if error.exit_code == Mistake.exit_code else click.ClickException
-        raise _ended(kind, f"{ours}: {said}") from error
+        _end(kind(f"{ours}: {said}"))
     except BadWorld as error:
         _left(world.leave, str(error))
-        raise _ended(Mistake, f"{ours}: {error}") from error
+        _end(Mistake(f"{ours}: {error}"))
     except Lost as error:
-        left = f"; {kept()}" if world.started else "; nothing was changed"
+        left = f"; {kept(world)}" if world.started else "; nothing was changed"
         about = _left(world.leave, "") or f"the network between the ranks failed ({error})"
-        raise _ended(click.ClickException, f"{ours}: {about}{left}") from error
+        _end(click.ClickException(f"{ours}: {about}{left}"))
+    except Exception as error:
+        _left(world.leave, f"{type(error).__name__}: {error}")
+        raise
 
 
-def _ended(kind: type[click.ClickException], sentence: str) -> click.ClickException:
-    """The exception, and its sentence for what torchrun prints of each rank."""
+def _end(error: click.ClickException) -> NoReturn:
+    """Say why, here and in what torchrun prints of each rank, and end.
+
+    At once, for a thread that still waits for another rank would keep the process, or abort it.
+    """
     if file := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         with suppress(OSError):
-            Path(file).write_text(json.dumps({"message": sentence, "timestamp": int(time.time())}))
-    return kind(sentence)
+            record = {"message": error.message, "timestamp": int(time.time())}
+            Path(file).write_text(json.dumps(record))
+    error.show()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_code)
 
 
 def _left(leave: Callable[[str], str], why: str) -> str:
@@ -109,9 +123,10 @@ def agree(world: Alone, name: str, about: dict[str, Any]) -> None:
     """
     first, *others = world.exchange(name, about)
     for rank, theirs in enumerate(others, 1):
-        for key, value in first.items():
-            if theirs[key] != value:
+        for key in {**first, **theirs}:
+            one, other = (json.dumps(each.get(key)) for each in (first, theirs))
+            if one != other:
                 raise BadWorld(
-                    f"rank {rank} has {key} {theirs[key]} and rank 0 {value}: all ranks train "
-                    "with the same code, options and data"
+                    f"rank {rank} has {key} {other} and rank 0 {one}: all ranks train with the "
+                    "same code, options and data"
                 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
+ATTEMPT = "TORCHELASTIC_RESTART_COUNT"
 LAUNCH = "torchrun --nproc-per-node=2 -m manual_backprop train mnist"
 
 
@@ -34,7 +35,6 @@ class Place:
         local_rank: its number among those on its machine.
         address, port: where rank 0's machine keeps what all may read.
         attempt: how often torchrun started all of them anew.
-        launch: what all attempts of one torchrun have in common, and no other has.
         kept_by_agent: whether torchrun serves that address, or else rank 0 has to.
     """
 
@@ -44,7 +44,6 @@ class Place:
     address: str
     port: int
     attempt: int = 0
-    launch: str = ""
     kept_by_agent: bool = False
 
 
@@ -53,13 +52,12 @@ class Alone:
 
     Attributes:
         rank, size: 0 of 1.
-        attempt, launch: as those of `Place`.
+        attempt: as that of `Place`.
+        launch: nothing.
     """
 
     rank, size = 0, 1
-
-    def __init__(self, attempt: int = 0, launch: str = "") -> None:
-        self.attempt, self.launch = attempt, launch
+    attempt, launch = 0, ""
 
     def exchange(self, name: str, value: Any) -> list[Any]:  # noqa: ARG002
         """What every rank gives under a name."""
@@ -109,7 +107,6 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     port = _number(environment, "MASTER_PORT", 1)
     if port > 65535:
         raise BadWorld(f"MASTER_PORT is {port}; the last port is 65535")
-    run = environment.get("TORCHELASTIC_RUN_ID", "none")
     by_agent = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     return Place(
         rank,
@@ -117,8 +114,9 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
         _number(environment, "LOCAL_RANK", 0) if "LOCAL_RANK" in environment else rank,
         environment["MASTER_ADDR"],
         port,
-        int(environment.get("TORCHELASTIC_RESTART_COUNT", "0")),
-        run if run != "none" else f"process {os.getppid()}",  # torchrun calls most runs "none"
+        _number(
+            {"TORCHELASTIC_RESTART_COUNT": "0", **environment}, "TORCHELASTIC_RESTART_COUNT", 0
+        ),
         by_agent,
     )
 

@@ -54,7 +54,7 @@ def prepare(ctx: click.Context, asked: dict[str, Any], world: Alone) -> Prepared
     """
     if world.size > 1:
         typed = {name: value for name, value in asked.items() if name not in ("root", "out")}
-        agree(world, "options", {**typed, **code()})
+        agree(world, "options", {**code(), **typed})
     asked["root"] = _expanded(asked["root"])
     first = world.exchange("start", None if world.rank else _first(ctx, asked, world))[0]
     options = Options(**{**first["options"], "hidden": tuple(first["options"]["hidden"])})
@@ -63,8 +63,8 @@ def prepare(ctx: click.Context, asked: dict[str, Any], world: Alone) -> Prepared
 
     from manual_backprop.training.digits import fingerprint
 
+    world.start(options.device)  # first of all, for it chooses the GPU
     check_device(options.device)
-    world.start(options.device)
     torch.set_num_threads(1)  # threads wait where cores are busy, and their number changes bits
     digits = _digits(data, root)
     mark = "" if asked["out"] is None and world.size == 1 else fingerprint(*digits)

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from manual_backprop.networks.classifier import (
     back_classifier_layers,
@@ -208,8 +209,9 @@ class Trainer:
         each = torch.stack(losses)
         if isinstance(self._kept, DataParallelStep) and (ranks := first_without_number(each)):
             raise Diverged(
-                f"{named(ranks)} met a loss that is no number in epoch {number}, and the others "
-                "did not: look for what is wrong with its data, memory or processor"
+                f"{named(ranks)} met a loss that is no number in epoch {number} before the others "
+                "did: the steps may be too large, or its data, memory or processor wrong; try a "
+                f"smaller --lr than {self.options.lr:g}"
             )
         return float(each.sum()) / len(digits)
 
@@ -267,7 +269,8 @@ class Trainer:
             name: weight.to("cpu", copy=True)
             for name, weight in zip(NAMES, self.weights, strict=True)
         }
-        return {"weights": weights, "optimizer": self.optimizer.state_dict()}
+        moved = tree_map_only(Tensor, lambda t: t.to("cpu", copy=True), self.optimizer.state_dict())
+        return {"weights": weights, "optimizer": moved}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave.

@@ -9,36 +9,49 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from queue import Empty, Queue
-from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
 from manual_backprop.training.place import Alone, BadWorld, Lost, Place
+from manual_backprop.training.store import GRACE, first_line, open_store, within
 
 LEFT = "left"
+LAUNCH = "launch"
+STOPPED = "stopped"  # by a signal, which torchrun sends to all once one has ended
+LOOK = 0.5  # seconds after which one who waits looks whether others have ended
 TURN = 0.02  # seconds between two looks into the store
-GRACE = 1.0  # seconds that a limit may be late
 FAREWELL = 3.0  # seconds at most that one who ends waits to hear who else does
 
 
 class Sent:
     """A sum over all ranks that is on its way."""
 
-    def __init__(self, work: Any) -> None:
-        self.work = work
+    def __init__(self, world: "World", work: Any, *, on_gpu: bool) -> None:
+        self.world, self.work, self.on_gpu = world, work, on_gpu
 
     def wait(self) -> None:
         """Until the tensor holds the sum; on a GPU until what is launched after this sees it.
 
         Raises:
-            Lost: another rank did not take part in time.
+            Lost: another rank has ended, or did not take part in time.
         """
-        _or_lost(self.work.wait)
+        if self.on_gpu:
+            _or_lost(self.work.wait)
+            return
+        end = time.monotonic() + self.world.timeout
+        while True:
+            try:
+                self.work.wait(timedelta(seconds=LOOK))
+                return
+            except RuntimeError as error:
+                late = time.monotonic() > end
+                if late or self.work.is_completed() or self.world.has_lost():
+                    raise Lost(str(error)) from error
 
 
 def _or_lost(act: Callable[[], Any]) -> Any:
@@ -56,7 +69,9 @@ class World(Alone):
         timeout: seconds that it waits for another rank.
 
     Attributes:
-        rank, size, attempt, launch: as in the place.
+        rank, size, attempt: as in the place.
+        launch: what all attempts of one torchrun have in common, and no other has.
+        started: whether tensors can be summed.
 
     Raises:
         BadWorld: nobody keeps a store at the place's address, or it cannot be kept there.
@@ -65,24 +80,32 @@ class World(Alone):
     def __init__(self, place: Place, timeout: float) -> None:
         self.place, self.timeout = place, timeout
         self.rank, self.size = place.rank, place.size
-        self.attempt, self.launch = place.attempt, place.launch
+        self.attempt = place.attempt
         self.started = False
-        self.store = PrefixStore(f"manual_backprop/{place.attempt}", _store(place, timeout))
+        ours = PrefixStore("manual_backprop", open_store(place, timeout))
+        self.launch = ""
+        self.store = PrefixStore(str(place.attempt), ours)
+        try:
+            within(timeout + GRACE, lambda: self._join(ours))
+        except RuntimeError as error:
+            raise self._missing([0]) from error
+
+    def _join(self, ours: Any) -> None:
         if self.store.add(f"rank {self.rank}", 1) > 1:
             raise BadWorld(
                 f"two processes say that they are rank {self.rank} of {self.size}: give each a "
                 "RANK of its own, or another MASTER_PORT where they are of two runs"
             )
         if self.rank == 0:
+            if not self.attempt:
+                ours.set(LAUNCH, uuid4().hex)  # torchrun's store keeps it for later attempts
             self.store.set("size", str(self.size))
-        try:
-            size = int(self.store.get("size"))
-        except RuntimeError as error:
-            raise self._missing([0]) from error
+        size = int(self.store.get("size"))
         if size != self.size:
             raise BadWorld(
                 f"WORLD_SIZE is {self.size} here and {size} at rank 0: give all the same"
             )
+        self.launch = ours.get(LAUNCH).decode()
 
     def exchange(self, name: str, value: Any) -> list[Any]:
         """What every rank gives under a name, in their order; it is JSON's, and asked for once.
@@ -91,7 +114,8 @@ class World(Alone):
             BadWorld: a rank does not come in time.
             Lost: a rank has ended.
         """
-        return _or_lost(lambda: self._exchanged(name, value))  # type: ignore[no-any-return]
+        limit = self.timeout + FAREWELL
+        return _or_lost(lambda: within(limit, lambda: self._exchanged(name, value)))  # type: ignore[no-any-return]
 
     def _exchanged(self, name: str, value: Any) -> list[Any]:
         self.store.set(f"{name} {self.rank}", json.dumps(value))
@@ -125,6 +149,13 @@ class World(Alone):
                 ended[rank] = self.store.get(f"{LEFT} {rank}").decode()
         return ended
 
+    def has_lost(self) -> bool:
+        """Whether another rank has said that it ends."""
+        try:
+            return bool(within(FAREWELL, self._farewells))
+        except RuntimeError:
+            return True
+
     def start(self, device: str) -> None:
         """Make ready for `sum_`, `add_` and `from_first` with tensors of a device.
 
@@ -136,7 +167,7 @@ class World(Alone):
             if mine >= there:
                 raise BadWorld(
                     f"no GPU is left for it, the machine has {there}: start one process for each "
-                    "GPU, or --device cpu"
+                    "GPU, each with its LOCAL_RANK, or --device cpu"
                 )
             torch.cuda.set_device(mine)
         try:
@@ -149,7 +180,7 @@ class World(Alone):
             )
         except RuntimeError as error:
             raise BadWorld(
-                f"the ranks cannot connect with each other: {_first_line(error)}; "
+                f"the ranks cannot connect with each other: {first_line(error)}; "
                 "GLOO_SOCKET_IFNAME names the network interface to use"
             ) from error
         self.started = True
@@ -172,7 +203,8 @@ class World(Alone):
         Raises:
             Lost: another rank did not take part in time.
         """
-        return Sent(_or_lost(lambda: dist.all_reduce(tensor, async_op=True)))
+        work = _or_lost(lambda: dist.all_reduce(tensor, async_op=True))
+        return Sent(self, work, on_gpu=tensor.is_cuda)
 
     def from_first(self, value: Any) -> Any:
         """What rank 0 gives, on every rank; with tensors on the CPU.
@@ -203,61 +235,27 @@ class World(Alone):
         Returns:
             Why others ended, or else who does not answer; empty where all end alike.
         """
-        if self.started:  # whoever waits for this rank now hears that it is gone
-            self.started = False
-            parting = Thread(target=dist.destroy_process_group, daemon=True)
-            parting.start()
-            parting.join(min(FAREWELL, self.timeout))
         try:
-            self.store.set(f"{LEFT} {self.rank}", why)
-            end = time.monotonic() + min(FAREWELL, self.timeout)
-            while (silent := self._silent(LEFT)) and time.monotonic() < end:
-                time.sleep(TURN)
-            told = _told({r: said for r, said in self._farewells().items() if said != why})
+            told, silent = within(2 * FAREWELL, lambda: self._left(why))
         except RuntimeError:  # who kept the store is gone with it
+            if self.place.kept_by_agent:
+                return "torchrun does not answer any more"
             told, silent = "", [0]
         return told or (_unanswered(silent) if silent else "")
 
-
-def _store(place: Place, timeout: float) -> TCPStore:
-    keeps = place.rank == 0 and not place.kept_by_agent
-    made: Queue[TCPStore | RuntimeError] = Queue()
-
-    def make() -> None:
-        try:
-            limit = timedelta(seconds=timeout)
-            made.put(
-                TCPStore(
-                    place.address,
-                    place.port,
-                    is_master=keeps,
-                    timeout=limit,
-                    wait_for_workers=False,
-                )
-            )
-        except RuntimeError as error:
-            made.put(error)
-
-    Thread(target=make, daemon=True).start()  # a stranger at that port may keep it for ever
-    try:
-        store = made.get(timeout=timeout + GRACE)
-    except Empty:
-        store = RuntimeError("what answers there is no rank 0")
-    if not isinstance(store, RuntimeError):
-        return store
-    if keeps:
-        raise BadWorld(
-            f"rank 0 cannot listen on MASTER_PORT {place.port}: {_first_line(store)}; where "
-            "another program has it, take another port, the same for all ranks"
-        )
-    raise BadWorld(
-        f"rank 0 does not answer at {place.address}:{place.port} within {timeout:g} s: start it, "
-        "and see that MASTER_ADDR and MASTER_PORT are of its machine, the same for all ranks"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    def _left(self, why: str) -> tuple[str, list[int]]:
+        """What others told, and who told nothing."""
+        self.store.set(f"{LEFT} {self.rank}", why)
+        end = time.monotonic() + min(FAREWELL, self.timeout)
+        while (silent := self._silent(LEFT)) and time.monotonic() < end:
+            time.sleep(TURN)
+        ended = self._farewells()
+        told = _told({rank: said for rank, said in ended.items() if said not in (why, STOPPED)})
+        if why != STOPPED and not silent and not told:
+            told = _told(ended)
+        if self.place.rank == 0 and not self.place.kept_by_agent:
+            time.sleep(LOOK)  # the others read this as well
+        return told, silent
 
 
 def named(ranks: Sequence[int]) -> str:
