@@ -220,9 +220,9 @@ OP = Op(
 
 @pytest.fixture
 def copy(tmp_path):
-    for name in ("manual_backprop", "tests", "scripts"):
+    for name in ("manual_backprop", "tests", "scripts", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "conftest.py", "README.md"):
+    for name in ("pyproject.toml", "conftest.py", "README.md", ".gitignore"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
