@@ -115,10 +115,9 @@ def machines(tmp_path):
     told = (
         "\n\ndef pytest_runtest_logreport(report):\n"
         "    from pathlib import Path\n\n"
-        "    import manual_backprop\n\n"
         '    if report.when == "call":\n'
         '        with Path(__file__).with_name("ran.txt").open("a") as file:\n'
-        "            print(manual_backprop.__file__, report.nodeid, file=file)\n"
+        "            print(report.nodeid, file=file)\n"
     )
     checkouts = [tmp_path / name for name in ("one", "two")]
     for checkout in checkouts:
@@ -162,7 +161,4 @@ def test_several_machines_share_one_run_each_in_its_own_checkout(machines, socke
     by_worker = {worker: sorted(n for w, n in ran if w == worker) for worker, _ in ran}
     assert set(by_worker) == {"gw0", "gw1", "gw2"}
     for worker, checkout in (("gw1", one), ("gw2", two)):
-        lines = (checkout / "ran.txt").read_text("utf-8").splitlines()
-        told = [line.split(" ", 1) for line in lines]
-        assert {Path(package) for package, _ in told} == {checkout / "manual_backprop/__init__.py"}
-        assert sorted(name for _, name in told) == by_worker[worker]
+        assert sorted((checkout / "ran.txt").read_text("utf-8").splitlines()) == by_worker[worker]
