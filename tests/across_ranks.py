@@ -10,18 +10,11 @@ from dataclasses import replace
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
+from torch.distributed.tensor._dtensor_spec import DTensorSpec
 
 from manual_backprop import Op
 from manual_backprop.ops.softmax import OP as SOFTMAX
-
-
-def whole(part, like, placement, shape=None):
-    """A rank's part as a DTensor on the mesh of another, by default of that one's shape."""
-    shape = torch.Size(like.shape if shape is None else shape)
-    stride = torch.empty(shape, device="meta").stride()
-    return DTensor.from_local(
-        part, like.device_mesh, [placement], run_check=False, shape=shape, stride=stride
-    )
+from tests.mean_over_ranks import MEAN, PAIR, mean_square, reduced, whole
 
 
 def affine(x, w):
@@ -33,13 +26,6 @@ def grads(x, w, grad_out):
     g = grad_out.to_local()
     grad_x = whole(g @ w.to_local().T, x, x.placements[0])
     return grad_x, x.to_local().T @ g
-
-
-def reduced(part, times=1):
-    part = part.clone()
-    for _ in range(times):
-        dist.all_reduce(part)
-    return part
 
 
 def back_reduced_once(x, w, grad_out):
@@ -137,9 +123,62 @@ def back_one_rank_raises(x, w, grad_out):
     return back_left_partial(x, w, grad_out)
 
 
+def back_one_line_raises(x, w, grad_out):
+    if dist.get_rank() == 1: raise RuntimeError("not here")  # noqa: E701  # fmt: skip
+    return grad_out @ w.T, x.T @ grad_out
+
+
+def back_list_too_short(x, w, grad_out):
+    return grad_out @ w.T, [x.T @ grad_out][dist.get_rank()]
+
+
+def back_words_of_torch(x, w, grad_out):
+    if dist.get_rank() == 1:
+        raise RuntimeError("unevenly sharded: please redistribute")
+    return grad_out @ w.T, x.T @ grad_out
+
+
+def back_part_unseen(x, w, grad_out):
+    grad_w = x.T @ grad_out
+    if len(x._local_tensor) < 6:
+        torch.zeros(3) + torch.zeros(4)
+    return grad_out @ w.T, grad_w
+
+
+def back_claims_shards_whole(x, w, grad_out):
+    """Each rank's own rows, said to be all of them."""
+    spec = DTensorSpec(x.device_mesh, (Replicate(),), tensor_meta=x._spec.tensor_meta)
+    grad_x = (grad_out @ w.T)._local_tensor.clone()
+    return DTensor(grad_x, spec, requires_grad=False), x.T @ grad_out
+
+
+def back_one_too_many(x, w, grad_out):
+    grad_x, grad_w = back_left_partial(x, w, grad_out)
+    return (grad_x, grad_w, grad_w) if dist.get_rank() == 1 else (grad_x, grad_w)
+
+
+def back_wrong_in_any_world(x, w, grad_out):
+    """It works on plain tensors too, and calls a collective there."""
+    if isinstance(x, DTensor):
+        return back_twice_too_large(x, w, grad_out)
+    return grad_out @ w.T, 3 * reduced(x.T @ grad_out)
+
+
+def back_slow(x, w, grad_out):
+    if dist.get_rank() == 1 and len(x) == 1:
+        time.sleep(3)
+    return back_reduced_once(x, w, grad_out)
+
+
 def back_one_rank_ends(x, w, grad_out):
     if dist.get_rank() == 1:
         os._exit(3)
+    return back_left_partial(x, w, grad_out)
+
+
+def back_one_rank_leaves(x, w, grad_out):
+    if dist.get_rank() == 1:
+        os._exit(0)
     return back_left_partial(x, w, grad_out)
 
 
@@ -168,6 +207,14 @@ AFFINE = {  # each with its code and the gradient that it is told of
     back_mixed: ("raises", ""),
     back_one_rank_raises: ("raises", ""),
     back_one_rank_waits: ("collective-mismatch", ""),
+    back_one_line_raises: ("raises", ""),
+    back_list_too_short: ("raises", ""),
+    back_words_of_torch: ("raises", ""),
+    back_part_unseen: ("raises", ""),
+    back_claims_shards_whole: ("placement", "grad_x"),
+    back_one_too_many: ("arity", ""),
+    back_wrong_in_any_world: ("factor", "grad_w"),
+    back_slow: None,
 }
 
 
@@ -179,51 +226,6 @@ def back_column(x, w, grad_out):
     """With the columns of w sharded: each rank has a part of the sum that grad_x is."""
     part = grad_out.to_local() @ w.to_local().T
     return whole(part, x, Replicate()), whole(x.to_local().T @ grad_out.to_local(), w, Shard(1))
-
-
-def mean_square(x, w):
-    return (x @ w).square().mean()
-
-
-def mean_grads(x, w, grad_out, rows):
-    """This rank's part of both gradients, as if the mean ran over so many rows."""
-    x, w = x.to_local(), w.to_local()
-    grad_y = grad_out.to_local() * 2 * (x @ w) / rows
-    return grad_y[:, None] * w, x.T @ grad_y
-
-
-def back_mean_over_all(x, w, grad_out):
-    grad_x, part = mean_grads(x, w, grad_out, x.shape[0])
-    return whole(grad_x, x, Shard(0)), whole(reduced(part), w, Replicate())
-
-
-def back_mean_over_own(x, w, grad_out):
-    grad_x, _ = mean_grads(x, w, grad_out, max(len(x.to_local()), 1))
-    return whole(grad_x, x, Shard(0)), back_mean_over_all(x, w, grad_out)[1]
-
-
-def back_sum_of_means(x, w, grad_out):
-    _, part = mean_grads(x, w, grad_out, max(len(x.to_local()), 1))
-    return back_mean_over_all(x, w, grad_out)[0], whole(reduced(part), w, Replicate())
-
-
-def back_mean_of_means(x, w, grad_out):
-    grad_x, grad_w = back_sum_of_means(x, w, grad_out)
-    return grad_x, grad_w / dist.get_world_size()
-
-
-def back_own_mean(x, w, grad_out):
-    _, part = mean_grads(x, w, grad_out, max(len(x.to_local()), 1))
-    return back_mean_over_all(x, w, grad_out)[0], whole(part, w, Replicate())
-
-
-MEAN = {
-    back_mean_over_all: None,
-    back_mean_over_own: ("local-mean", "grad_x"),
-    back_sum_of_means: ("local-mean", "grad_w"),
-    back_mean_of_means: ("local-mean", "grad_w"),
-    back_own_mean: ("missing-all-reduce", "grad_w"),
-}
 
 
 def back_softmax_of_own(out, grad_out):
@@ -249,14 +251,13 @@ def back_without_a_rule(x, grad_out):
 # One axis each, which is the one to shard.
 ROWS = {"rows": lambda rand, n=11: (rand(n, 7), rand(7, 5))}
 COLUMNS = {"columns": lambda rand, o=5: (rand(11, 7), rand(7, o))}
-PAIR = {"rows": lambda rand, n=11: (rand(n, 7), rand(7))}
 CLASSES = {"classes": lambda rand, k=7: (rand(11, k),)}
 ALONE = {"vector": lambda rand, n=11: (rand(n),)}
 
 
 def op_of(backward):
     """The operator that a backward of this file belongs to."""
-    if backward in AFFINE or backward in (back_one_rank_ends, back_one_rank_hangs):
+    if backward in AFFINE or backward.__name__.startswith("back_one_rank"):
         return Op(affine, (backward,), ROWS, ("x", "w"))
     if backward in MEAN:
         return Op(mean_square, (backward,), PAIR, ("x", "w"))
@@ -265,3 +266,10 @@ def op_of(backward):
     if backward is back_softmax_of_own:
         return replace(SOFTMAX, samples=CLASSES)
     return Op(doubled, (backward,), ALONE, ("x",))
+
+
+def back_scalar(x, grad_out):
+    return 2 * grad_out
+
+
+SCALAR = Op(doubled, (back_scalar,), {"scalar": lambda rand: (rand(),)}, ("x",))

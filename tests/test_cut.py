@@ -1,5 +1,6 @@
 """How a sample is cut along an axis, and the meshes that are refused; no process is started."""
 
+import math
 import threading
 
 import pytest
@@ -66,7 +67,7 @@ def test_shares_are_those_of_chunk(size, ranks):
     assert all(torch.equal(share(numbers, 0, ranks, r), c) for r, c in enumerate(chunks))
 
 
-@pytest.mark.parametrize("own", [3, 5, 11, 12])
+@pytest.mark.parametrize("own", [1, 2, 3, 5, 11, 12])
 @pytest.mark.parametrize("ranks", [2, 3, 4])
 def test_uneven_even_and_too_few_are_tried(own, ranks):
     by_kind = {kind: size for size, kind in lengths(own, ranks).items()}
@@ -112,6 +113,10 @@ SQUARE = Op(square, (back_square,), ROWS, ("x",))
         ({"dtypes": torch.int64}, "no dtype to judge in"),
         ({"dtypes": ()}, "dtypes is empty"),
         ({"seeds": ()}, "seeds is empty"),
+        ({"samples": ()}, "samples is empty"),
+        ({"axes": ()}, "axes is empty"),
+        *(({"timeout": t}, "timeout is") for t in (0, -1, math.nan, math.inf, "x", True)),
+        ({"mesh": 33}, "32 at most"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_with_a_sentence(asked, said):

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -19,12 +20,13 @@ from manual_backprop.judge.sharded.start import judged
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import schema
 from tests import across_ranks as ranks
+from tests import mean_over_ranks as means
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 NAMED = {
     **ranks.AFFINE,
-    **ranks.MEAN,
+    **means.MEAN,
     ranks.back_column: ("missing-all-reduce", "grad_x"),
     ranks.back_softmax_of_own: ("missing-all-reduce", "grad_x"),
     ranks.back_half: ("factor", "grad_x"),
@@ -42,7 +44,7 @@ def functions_of_tests_are_found(monkeypatch):
 
 def verdicts_on(size, functions, **asked):
     jobs = [(ranks.op_of(function), function) for function in functions]
-    verdicts = judged(jobs, size, **{"timeout": 30.0, **ASKED, **asked})
+    verdicts = judged(jobs, size, **{"timeout": 8.0, **ASKED, **asked})
     return dict(zip(functions, verdicts, strict=True))
 
 
@@ -67,8 +69,8 @@ ACROSS = {"missing-all-reduce", "doubled-all-reduce", "averaged-all-reduce", "lo
 def test_on_four_ranks_some_of_them_without_a_part_the_names_are_the_same(subtests):
     chosen = (
         ranks.back_left_partial, ranks.back_never_reduced, ranks.back_reduced_twice,
-        ranks.back_averaged, ranks.back_mean_over_all, ranks.back_sum_of_means,
-        ranks.back_mean_of_means,
+        ranks.back_averaged, means.back_mean_over_all, means.back_sum_of_means,
+        means.back_mean_of_means,
     )  # fmt: skip
     for function, verdict in verdicts_on(4, chosen).items():
         with subtests.test(function.__name__):
@@ -77,13 +79,39 @@ def test_on_four_ranks_some_of_them_without_a_part_the_names_are_the_same(subtes
 
 
 def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged():
-    chosen = (ranks.back_one_rank_ends, ranks.back_left_partial, ranks.back_one_rank_hangs)
-    ended, right, hung = verdicts_on(2, chosen, timeout=6.0).values()
+    chosen = (
+        ranks.back_one_rank_ends, ranks.back_left_partial, ranks.back_one_rank_hangs,
+        ranks.back_one_rank_leaves,
+    )  # fmt: skip
+    ended, right, hung, left = verdicts_on(2, chosen, timeout=3.0).values()
     assert codes(ended) == {("crash", "")}
     assert "rank 1 of 2 ended with exit status 3" in str(ended)
     assert right.ok
     assert codes(hung) == {("timeout", "")}
-    assert "rank 1 of 2 kept the others waiting for 6 seconds" in str(hung)
+    assert "rank 1 of 2 kept the others waiting for 3 seconds" in str(hung)
+    assert codes(left) == {("crash", "")}
+    assert "rank 1 of 2 ended by itself, with exit status 0" in str(left)
+
+
+def test_what_has_no_axis_to_shard_is_not_right():
+    (verdict,) = judged([(ranks.SCALAR, None)], 2, timeout=8.0, **ASKED)
+    assert codes(verdict) == {("not-exercised", "")}
+
+
+def test_nothing_goes_on_after_a_command_that_is_ended(tmp_path):
+    command = [sys.executable, "-m", "manual_backprop", "verify", "--mesh", "2"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
+        assert until(lambda: list(tmp_path.glob("*/begun-0")))
+        process.terminate()
+    assert until(lambda: not any(tmp_path.iterdir()))
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.05)
+    return holds()
 
 
 def test_the_command_judges_the_five_and_writes_what_the_schema_says(tmp_path):
@@ -131,14 +159,19 @@ def words(text):
 
 ON_EVERY_RANK = """
 import sys
+import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from manual_backprop import verify_sharded
-from tests.across_ranks import back_reduced_twice, op_of
+from manual_backprop.registry import OPS
+from tests.across_ranks import back_one_rank_raises, back_reduced_twice, op_of
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
 mesh = init_device_mesh("cpu", (2,))
+print(verify_sharded(op_of(back_one_rank_raises), mesh=mesh, dtypes=torch.float64))
+right = verify_sharded(OPS["cross_entropy"], mesh=mesh, dtypes=torch.float64)
+print(right.ok or right)
 op = op_of(back_reduced_twice)
 print(verify_sharded(op, mesh=mesh))
 try:
@@ -163,6 +196,8 @@ def test_called_on_every_rank_it_gives_each_the_same_verdict(tmp_path):
     ]
     one, other = (process.communicate(timeout=120)[0] for process in found)
     assert one == other
+    assert "raised ValueError: not on this rank" in one
+    assert "\nTrue\n" in one
     assert "[doubled-all-reduce; rows" in one
     assert "give mesh=2, or the DeviceMesh itself" in one
 

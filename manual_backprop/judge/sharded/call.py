@@ -1,11 +1,9 @@
 """One call of a backward on every rank of a mesh, and what each rank holds afterwards."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from inspect import signature
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -16,14 +14,11 @@ from torch.utils._pytree import tree_leaves
 
 from manual_backprop.judge.memory import memory
 from manual_backprop.judge.result import flat_named
+from manual_backprop.judge.sharded.by_hand import by_hand, kernels_own, unsupported, waited
 from manual_backprop.judge.sharded.cut import Cut, share
 from manual_backprop.judge.sharded.ranks import Ranks
 from manual_backprop.judge.trial import passed_on
 from manual_backprop.judge.verdict import error_at
-
-# What DTensor says where it, and not the backward, is at its end.
-UNSUPPORTED = ("sharding strategy", "unevenly sharded", "redistribut")
-TORCH = str(Path(torch.__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,7 @@ def perform(backward: Callable[..., Any], call: Call, ranks: Ranks) -> Answer:
     Raises:
         MeshError: a rank did not come in time, or is gone.
     """
-    with ranks.alone() if call.alone else nullcontext(ranks.mesh) as mesh:
+    with ranks.alone() if call.alone else ranks.apart() as mesh:
         rank = 0 if call.alone else ranks.rank
         mine, result = _called(backward, call, mesh, rank)
         heads = [mine] if call.alone else ranks.all(mine)
@@ -161,60 +156,22 @@ def _called(
     asked = signature(backward).parameters
     before = _memories(given)
     try:
-        with torch.no_grad(), _parts_by_hand() as by_hand:
+        with torch.no_grad(), by_hand(backward) as parts:
             result = backward(**{n: value for n, value in arguments.items() if n in asked})
     except Exception as error:
-        said = str(error)
         return Report(
             error_at(error, backward),
-            inside=not by_hand and _kernels_own(error),
-            unsupported=any(words in said for words in UNSUPPORTED),
-            waited=isinstance(error, RuntimeError) and "timed out" in said.lower(),
+            inside=not parts and kernels_own(error),
+            unsupported=unsupported(error),
+            waited=waited(error),
         ), None
     after = _memories(given)
     changed = tuple(name for name in before if after[name] != before[name])
     leaves = tree_leaves(result)
     heads = tuple(_head(leaf, mesh) for leaf in leaves)
     misfits = tuple(_misfit(leaf, mesh, rank) for leaf in leaves)
-    own = any(misfits) and not by_hand
+    own = any(misfits) and not parts
     return Report(heads=heads, misfits=misfits, changed=changed, unsupported=own), result
-
-
-def _kernels_own(error: Exception) -> bool:
-    """Whether torch raised it, and not a line of somebody else's that begins with raise."""
-    frame = extract_tb(error.__traceback__)[-1]
-    by_author = (frame.line or "").startswith("raise") and not frame.filename.startswith(TORCH)
-    return isinstance(error, RuntimeError | IndexError) and not by_author
-
-
-@contextmanager
-def _parts_by_hand() -> Iterator[list[str]]:
-    """A list that gets an entry where a rank's part is taken out of a DTensor, or made into one.
-
-    Without any, all ranks run the same code on the same DTensors, and where only some of them fail,
-    or one of its shapes is lost, that is DTensor's fault.
-    """
-    taken: list[str] = []
-    holder: Any = DTensor
-    originals = {name: vars(DTensor)[name] for name in ("from_local", "to_local")}
-
-    def watched(name: str) -> Any:
-        original = getattr(holder, name)
-
-        def function(*given: Any, **named: Any) -> Any:
-            taken.append(name)
-            return original(*given, **named)
-
-        return staticmethod(function) if name == "from_local" else function
-
-    replaced = {name: watched(name) for name in originals}
-    for name, function in replaced.items():
-        setattr(holder, name, function)
-    try:
-        yield taken
-    finally:
-        for name, original in originals.items():
-            setattr(holder, name, original)
 
 
 def _laid_out(name: str, value: Any, call: Call, mesh: DeviceMesh) -> Any:

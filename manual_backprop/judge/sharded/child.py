@@ -5,6 +5,8 @@ import pickle
 import sys
 from datetime import timedelta
 from pathlib import Path
+from shutil import rmtree
+from threading import Thread
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ def main(name: str, rank: int) -> None:
         rank: of this process.
     """
     folder = Path(name)
+    Thread(target=_end_with_parent, args=(_taken_stdin(), folder), daemon=True).start()
     sent: dict[str, Any] = pickle.loads((folder / "job").read_bytes())
     torch.set_num_threads(1)  # the ranks are the threads
     device, timeout = str(sent["device"]), float(sent["timeout"])
@@ -55,6 +58,22 @@ def main(name: str, rank: int) -> None:
     os._exit(status)  # without waiting for ranks that are gone
 
 
+def _taken_stdin() -> int:
+    """The standard input that this process was given, in place of which it has none."""
+    given = os.dup(0)
+    none = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(none, 0)
+    os.close(none)
+    return given
+
+
+def _end_with_parent(pipe: int, folder: Path) -> None:
+    """Nothing is ever written to the pipe; it ends when the process that started this one does."""
+    os.read(pipe, 1)
+    rmtree(folder, ignore_errors=True)
+    os._exit(1)
+
+
 def _join(store: Path, rank: int, size: int, device: str, timeout: float) -> None:
     """A process group for one job: after another's, a collective may not have been finished."""
     meeting = FileStore(str(store), size)
@@ -62,9 +81,7 @@ def _join(store: Path, rank: int, size: int, device: str, timeout: float) -> Non
     meeting.wait([f"rank {other}" for other in range(size)], timedelta(seconds=THINKING))
     dist.init_process_group(
         "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl",
-        # Less than a rank may keep the others waiting: who waits in a collective that another does
-        # not call tells so in time.
-        timeout=timedelta(seconds=timeout / 6),
+        timeout=timedelta(seconds=timeout),
         store=meeting,
         rank=rank,
         world_size=size,

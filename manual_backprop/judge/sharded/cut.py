@@ -88,7 +88,7 @@ def lengths(own: int, ranks: int) -> dict[int, str]:
     >>> lengths(7, 2)
     {7: 'uneven', 4: 'even', 1: 'short'}
     """
-    uneven = own if own % ranks else own + 1
+    uneven = own if own > ranks and own % ranks else 2 * ranks + 1
     return {uneven: "uneven", 2 * ranks: "even", 1: "short"}
 
 

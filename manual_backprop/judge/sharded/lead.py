@@ -77,6 +77,9 @@ class Lead:
                         progress()
         self.verdict.axes[self.name] = tuple(tried)
         self._tell_refused()
+        if not self.verdict.findings and not self.verdict.cases(self.name):
+            said = "nothing of it could be judged on a mesh, for the reasons in the notes"
+            self.verdict.findings.append(Finding(self.name, "", "not-exercised", said))
         return self.verdict
 
     def _case(self, variant: Variant, kind: str, here: Cut, dtype: torch.dtype, seed: int) -> bool:
@@ -156,10 +159,11 @@ class Lead:
         """What is wrong with the backward on plain tensors, where it is wrong on those as well."""
         from manual_backprop.judge.verify import verify
 
-        plain = verify(
-            self.op, self.backward, dtypes=(torch.float64,), seeds=(0,),
-            samples=[found.sample.partition(" (")[0]], layouts=("contiguous",), parts=("values",),
-        )  # fmt: skip
+        with self.ranks.alone():
+            plain = verify(
+                self.op, self.backward, dtypes=(torch.float64,), seeds=(0,), parts=("values",),
+                samples=[found.sample.partition(" (")[0]], layouts=("contiguous",),
+            )  # fmt: skip
         named = [finding for finding in plain.findings if finding.gradient == found.gradient]
         return [
             replace(
@@ -219,7 +223,12 @@ def before_numbers(trial: Trial, answer: Answer) -> Iterator[Finding]:
     reports, labels = answer.reports, trial.point.labels
     if any(report.error for report in reports):
         yield _raised(trial, answer)
-    count = len(labels) if len(reports[0].heads) == len(labels) else 0
+    returned = [len(report.heads) for report in reports]
+    for rank, number in enumerate(returned):
+        if number != returned[0]:
+            said = f"returned {returned[0]} gradients on rank 0 and {number} on rank {rank}"
+            yield trial.finding("arity", said)
+    count = len(labels) if returned[0] == len(labels) else 0
     for label, claimed in zip(labels[:count], reports[0].heads[:count], strict=True):
         if claimed.kind == "Tensor":
             said = "is a plain tensor, and the arguments are DTensors"

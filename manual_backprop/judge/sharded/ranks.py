@@ -38,8 +38,12 @@ class Ranks:
         self.size = len(self.members)
         self.rank = self.members.index(dist.get_rank())
         self.timeout = timeout
-        self.orders = _group(self.members, max(timeout, THINKING), "gloo")
-        self.reports = _group(self.members, timeout, "gloo")
+        self.made: list[dist.ProcessGroup] = []
+        self.orders = self._group(self.members, max(timeout, THINKING), "gloo")
+        # Who waits in a collective that another does not call tells so in time.
+        self.reports = self._group(self.members, 3 * timeout, "gloo")
+        # A backward that leaves a collective unfinished does so in no group of anybody else.
+        self.renew()
 
     @property
     def leads(self) -> bool:
@@ -82,43 +86,56 @@ class Ranks:
     @cached_property
     def _alone(self) -> tuple[dist.ProcessGroup, DeviceMesh]:
         me = self.members[self.rank]
-        group = _group([me], self.timeout)
+        group = self._group([me], self.timeout)
         return group, self._mesh_of(group)
 
     @contextmanager
     def alone(self) -> Iterator[DeviceMesh]:
         """A mesh of this rank alone, which is meanwhile all the world."""
         group, mesh = self._alone
-        holder: Any = dist.distributed_c10d.GroupMember
-        world = holder.WORLD
-        holder.WORLD = group
-        try:
+        with _world(group):
             yield mesh
-        finally:
-            holder.WORLD = world
+
+    @contextmanager
+    def apart(self) -> Iterator[DeviceMesh]:
+        """The mesh; where it has all the processes, it is meanwhile all the world."""
+        with _world(self.mesh.get_group() if dist.get_world_size() == self.size else None):
+            yield self.mesh
 
     def renew(self) -> None:
         """Another group for the mesh: in the one before, a collective was not finished."""
-        self.mesh = self._mesh_of(_group(self.members, self.timeout / 6))
+        self.mesh = self._mesh_of(self._group(self.members, self.timeout))
 
     def _mesh_of(self, group: dist.ProcessGroup) -> DeviceMesh:
         return DeviceMesh.from_group(group, self.mesh.device_type, mesh_dim_names=(_new_name(),))
 
     def close(self) -> None:
         """Give the groups back that were made here."""
-        with suppress(RuntimeError, ValueError):
-            if "_alone" in vars(self):
-                dist.destroy_process_group(self._alone[0])
-            dist.destroy_process_group(self.orders)
-            dist.destroy_process_group(self.reports)
+        for group in self.made:
+            with suppress(RuntimeError, ValueError, AssertionError):
+                dist.destroy_process_group(group)
+
+    def _group(
+        self, members: list[int], timeout: float, backend: str | None = None
+    ) -> dist.ProcessGroup:
+        """A group that only its members have to ask for."""
+        group: Any = dist.new_group(
+            members, timedelta(seconds=timeout), backend, use_local_synchronization=True
+        )
+        self.made.append(group)
+        return group  # type: ignore[no-any-return]
 
 
-def _group(members: list[int], timeout: float, backend: str | None = None) -> dist.ProcessGroup:
-    """A group that only its members have to ask for."""
-    group: Any = dist.new_group(
-        members, timedelta(seconds=timeout), backend, use_local_synchronization=True
-    )
-    return group  # type: ignore[no-any-return]
+@contextmanager
+def _world(group: dist.ProcessGroup | None) -> Iterator[None]:
+    """Another group in place of all processes, where one is given."""
+    holder: Any = dist.distributed_c10d.GroupMember
+    world = holder.WORLD
+    holder.WORLD = group or world
+    try:
+        yield
+    finally:
+        holder.WORLD = world
 
 
 def start_mesh(device: str, size: int) -> DeviceMesh:

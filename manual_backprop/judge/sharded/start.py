@@ -141,7 +141,7 @@ class _Rank:
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, json.dumps(sys.path), str(folder), str(rank)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # closes with this process, however it ends
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={"OMP_NUM_THREADS": "1", **environment, **os.environ},
@@ -168,6 +168,8 @@ class _Rank:
         else:
             self.process.kill()
         self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 def _watch(
@@ -189,7 +191,7 @@ def _watch(
             _wait(ranks, GRACE)
             break
         # Of a rank that hangs the others know first, after `timeout`.
-        if time.monotonic() - heard > STARTING + 3 * timeout:
+        if time.monotonic() - heard > STARTING + 4 * timeout:
             break
         time.sleep(LOOK)
     return _ended(ranks, timeout)
@@ -208,6 +210,9 @@ def _ended(ranks: Sequence[_Rank], timeout: float) -> tuple[str, str]:
         status = rank.process.returncode
         if status and not rank.told:
             return "crash", f"rank {rank.rank} {of} {_how(status)}"
+    for rank in ranks:
+        if rank.process.returncode == 0:
+            return "crash", f"rank {rank.rank} {of} ended by itself, with exit status 0"
     for rank in ranks:
         if rank.process.returncode is None:
             said = f"rank {rank.rank} {of} kept the others waiting for {timeout:g} seconds"

@@ -20,7 +20,9 @@ from manual_backprop.judge.verdict import Verdict
 from manual_backprop.judge.verify import DTYPES, exact_products, fixed_order
 from manual_backprop.op import BadOp, Op, check_backward
 
-PATIENCE = 60.0  # seconds that one rank may keep the others waiting
+DAY = 86400.0
+MOST = 32  # ranks, each a process with a torch of its own
+PATIENCE = 15.0  # seconds that one rank may keep the others waiting
 
 
 def verify_sharded(
@@ -58,7 +60,7 @@ def verify_sharded(
         samples: names of the operator's samples; all but "article" by default.
         axes: names of the axes to shard; all by default.
         causes: whether to look for the reduction that is missing or too much.
-        timeout: in seconds; so long a rank may keep the others waiting.
+        timeout: in seconds; so long a rank may keep the others waiting in a collective.
         progress: called on the first rank after each sample x axis x length x dtype.
 
     Raises:
@@ -82,9 +84,11 @@ def verify_sharded(
     for dtype in dtypes:
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ValueError(f"verify_sharded: {dtype!r} is no dtype to judge in")
-    for what, given in (("dtypes", dtypes), ("seeds", asked["seeds"])):
-        if not given:
+    for what in ("dtypes", "seeds", "samples", "axes"):
+        if asked[what] == ():
             raise ValueError(f"verify_sharded: {what} is empty, so there is nothing to judge")
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= DAY:
+        raise ValueError(f"verify_sharded: timeout is {timeout!r}; give seconds, {DAY:g} at most")
     check_mesh(mesh, device)
     if isinstance(mesh, int):
         if not dist.is_initialized():
@@ -182,6 +186,8 @@ def check_mesh(mesh: DeviceMesh | int, device: str) -> None:
         size = mesh
     if not isinstance(size, int) or isinstance(size, bool) or size < 2:
         raise ValueError(f"a mesh of {size!r} shards nothing; give 2 ranks or more")
+    if size > MOST and not isinstance(mesh, DeviceMesh) and not dist.is_initialized():
+        raise ValueError(f"a mesh of {size} would be as many processes; give {MOST} at most")
     kind = device.partition(":")[0]
     if kind not in ("cpu", "cuda"):
         raise ValueError(f"no mesh of {device!r}; there are cpu and cuda")
