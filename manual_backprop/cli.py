@@ -28,6 +28,7 @@ from manual_backprop.judging import judged, judged_on_mesh
 from manual_backprop.training.command import train
 
 if TYPE_CHECKING:
+    from manual_backprop.judge.trial import Backward
     from manual_backprop.op import Op
 
 
@@ -102,8 +103,8 @@ def verify(
 ) -> None:
     """Hold all backwards to PyTorch, or only the operators and backwards that are NAMEd.
 
-    With --mesh, the first backward of each operator that returns tensors of its own, on the CPU
-    or with --device cuda on one GPU for each process.
+    With --mesh, the first backward of each operator that returns tensors of its own, and each
+    backward that is NAMEd, on the CPU or with --device cuda on one GPU for each process.
 
     Exit status: 0 all right, 1 a wrong gradient, 2 a mistake in the command.
     """
@@ -131,7 +132,7 @@ def verify(
         if ranks is None:
             verdicts = judged(chosen, devices, dtypes, seed, console)
         else:
-            verdicts = judged_on_mesh(chosen, ranks, devices[0], dtypes, seed, console)
+            verdicts = judged_on_mesh(_plain(names), ranks, devices[0], dtypes, seed, console)
     except BadOp as error:
         raise Mistake(str(error)) from error
     except MeshError as error:
@@ -242,6 +243,22 @@ def _chosen(names: tuple[str, ...]) -> "list[Op]":
         replace(op, backwards=tuple(b for b in op.backwards if b.__name__ in backwards))
         for op, backwards in asked.items()
     ]
+
+
+def _plain(names: tuple[str, ...]) -> "list[tuple[Op, Backward]]":
+    """Each backward that is named, and the first plain one of each operator that is.
+
+    Raises:
+        BadOp: there is none, or one that is named is not plain.
+    """
+    from manual_backprop.judge.sharded.verify import plain
+
+    asked = {}
+    for op, backwards in map(_found, names or _operators()):
+        named = [b for b in op.backwards if b.__name__ in backwards]
+        backward = plain(op, named[0] if len(named) == 1 else None)
+        asked[backward.__name__] = op, backward
+    return list(asked.values())
 
 
 def _found(name: str, others: Iterable[str] = ()) -> "tuple[Op, list[str]]":

@@ -9,6 +9,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from manual_backprop.judge.trial import Backward
     from manual_backprop.judge.verdict import Verdict
     from manual_backprop.op import Op
 
@@ -48,14 +49,14 @@ def judged(
 
 
 def judged_on_mesh(
-    chosen: "Sequence[Op]",
+    jobs: "Sequence[tuple[Op, Backward]]",
     size: int,
     device: str,
     dtypes: tuple[str, ...],
     seed: int,
     console: "Console",
 ) -> "list[Verdict]":
-    """The verdicts of each operator's first plain backward, on a mesh of so many processes.
+    """The verdicts of plain backwards, each of its operator, on a mesh of so many processes.
 
     Raises:
         BadOp: an operator cannot be judged as it is written.
@@ -67,18 +68,17 @@ def judged_on_mesh(
     from manual_backprop.judge.draw import ARTICLE, axes
     from manual_backprop.judge.sharded.cut import lengths
     from manual_backprop.judge.sharded.start import judged as judged_there
-    from manual_backprop.judge.sharded.verify import PATIENCE, check_mesh, plain
+    from manual_backprop.judge.sharded.verify import PATIENCE, check_mesh
 
     check_mesh(size, device)
-    jobs = [(op, plain(op)) for op in chosen]
     tried = [
         len(lengths(own, size)) * len(dtypes)
-        for op in chosen
+        for op, _ in jobs
         for sample in op.samples
         if sample != ARTICLE
         for own in axes(op, sample).values()
     ]
-    with _bar(chosen, sum(tried), console) as (begin, advance):
+    with _bar([op for op, _ in jobs], sum(tried), console) as (begin, advance):
         begin(f"{size} ranks")
         return judged_there(
             jobs,

@@ -3,9 +3,8 @@
 They are functions of this module, so that the processes of a mesh find them.
 """
 
-import os
-import time
 from dataclasses import replace
+from inspect import signature
 
 import torch
 import torch.distributed as dist
@@ -56,6 +55,12 @@ def back_reduced_and_partial(x, w, grad_out):
 def back_averaged(x, w, grad_out):
     grad_x, part = grads(x, w, grad_out)
     return grad_x, whole(reduced(part) / dist.get_world_size(), w, Replicate())
+
+
+def back_reduced_to_the_first(x, w, grad_out):
+    grad_x, part = grads(x, w, grad_out)
+    dist.reduce(part, 0)
+    return grad_x, whole(part, w, Replicate())
 
 
 def back_twice_too_large(x, w, grad_out):
@@ -110,51 +115,11 @@ def back_mixed(x, w, grad_out):
     return grad_out @ w.T, (torch.arange(x.shape[0])[:, None] * 0 + x).T @ grad_out
 
 
-def back_one_rank_waits(x, w, grad_out):
-    grad_x, part = grads(x, w, grad_out)
-    if dist.get_rank() == 0:
-        dist.all_reduce(part)
-    return grad_x, whole(part, w, Replicate())
-
-
-def back_one_rank_raises(x, w, grad_out):
-    if dist.get_rank() == 1:
-        raise ValueError("not on this rank")
-    return back_left_partial(x, w, grad_out)
-
-
-def back_one_line_raises(x, w, grad_out):
-    if dist.get_rank() == 1: raise RuntimeError("not here")  # noqa: E701  # fmt: skip
-    return grad_out @ w.T, x.T @ grad_out
-
-
-def back_list_too_short(x, w, grad_out):
-    return grad_out @ w.T, [x.T @ grad_out][dist.get_rank()]
-
-
-def back_words_of_torch(x, w, grad_out):
-    if dist.get_rank() == 1:
-        raise RuntimeError("unevenly sharded: please redistribute")
-    return grad_out @ w.T, x.T @ grad_out
-
-
-def back_part_unseen(x, w, grad_out):
-    grad_w = x.T @ grad_out
-    if len(x._local_tensor) < 6:
-        torch.zeros(3) + torch.zeros(4)
-    return grad_out @ w.T, grad_w
-
-
 def back_claims_shards_whole(x, w, grad_out):
     """Each rank's own rows, said to be all of them."""
     spec = DTensorSpec(x.device_mesh, (Replicate(),), tensor_meta=x._spec.tensor_meta)
     grad_x = (grad_out @ w.T)._local_tensor.clone()
     return DTensor(grad_x, spec, requires_grad=False), x.T @ grad_out
-
-
-def back_one_too_many(x, w, grad_out):
-    grad_x, grad_w = back_left_partial(x, w, grad_out)
-    return (grad_x, grad_w, grad_w) if dist.get_rank() == 1 else (grad_x, grad_w)
 
 
 def back_wrong_in_any_world(x, w, grad_out):
@@ -164,30 +129,6 @@ def back_wrong_in_any_world(x, w, grad_out):
     return grad_out @ w.T, 3 * reduced(x.T @ grad_out)
 
 
-def back_slow(x, w, grad_out):
-    if dist.get_rank() == 1 and len(x) == 1:
-        time.sleep(3)
-    return back_reduced_once(x, w, grad_out)
-
-
-def back_one_rank_ends(x, w, grad_out):
-    if dist.get_rank() == 1:
-        os._exit(3)
-    return back_left_partial(x, w, grad_out)
-
-
-def back_one_rank_leaves(x, w, grad_out):
-    if dist.get_rank() == 1:
-        os._exit(0)
-    return back_left_partial(x, w, grad_out)
-
-
-def back_one_rank_hangs(x, w, grad_out):
-    if dist.get_rank() == 1:
-        time.sleep(1000)
-    return back_left_partial(x, w, grad_out)
-
-
 AFFINE = {  # each with its code and the gradient that it is told of
     back_reduced_once: None,
     back_left_partial: None,
@@ -195,6 +136,7 @@ AFFINE = {  # each with its code and the gradient that it is told of
     back_reduced_twice: ("doubled-all-reduce", "grad_w"),
     back_reduced_and_partial: ("doubled-all-reduce", "grad_w"),
     back_averaged: ("averaged-all-reduce", "grad_w"),
+    back_reduced_to_the_first: ("missing-all-reduce", "grad_w"),
     back_twice_too_large: ("unknown", "grad_w"),
     back_plain_tensor: ("not-a-dtensor", "grad_w"),
     back_equal_parts: ("placement", "grad_x"),
@@ -205,16 +147,8 @@ AFFINE = {  # each with its code and the gradient that it is told of
     back_in_single: ("dtype", "grad_w"),
     back_one_gradient: ("arity", ""),
     back_mixed: ("raises", ""),
-    back_one_rank_raises: ("raises", ""),
-    back_one_rank_waits: ("collective-mismatch", ""),
-    back_one_line_raises: ("raises", ""),
-    back_list_too_short: ("raises", ""),
-    back_words_of_torch: ("raises", ""),
-    back_part_unseen: ("raises", ""),
     back_claims_shards_whole: ("placement", "grad_x"),
-    back_one_too_many: ("arity", ""),
     back_wrong_in_any_world: ("factor", "grad_w"),
-    back_slow: None,
 }
 
 
@@ -257,14 +191,14 @@ ALONE = {"vector": lambda rand, n=11: (rand(n),)}
 
 def op_of(backward):
     """The operator that a backward of this file belongs to."""
-    if backward in AFFINE or backward.__name__.startswith("back_one_rank"):
-        return Op(affine, (backward,), ROWS, ("x", "w"))
     if backward in MEAN:
         return Op(mean_square, (backward,), PAIR, ("x", "w"))
     if backward is back_column:
         return Op(column, (backward,), COLUMNS, ("x", "w"))
     if backward is back_softmax_of_own:
         return replace(SOFTMAX, samples=CLASSES)
+    if "w" in signature(backward).parameters:
+        return Op(affine, (backward,), ROWS, ("x", "w"))
     return Op(doubled, (backward,), ALONE, ("x",))
 
 
@@ -273,3 +207,15 @@ def back_scalar(x, grad_out):
 
 
 SCALAR = Op(doubled, (back_scalar,), {"scalar": lambda rand: (rand(),)}, ("x",))
+
+
+def back_columns_without_a_rule(x, grad_out):
+    return 2 * (grad_out.renorm(2, 0, 1e9) if x.placements[0].is_shard(1) else grad_out)
+
+
+REFUSED = Op(
+    doubled,
+    (back_columns_without_a_rule,),
+    {"rows": lambda rand, n=11, i=7: (rand(n, i),)},
+    ("x",),
+)

@@ -44,6 +44,19 @@ def back_mean_over_own(x, w, grad_out):
     return whole(grad_x, x, Shard(0)), back_mean_over_all(x, w, grad_out)[1]
 
 
+def back_mean_over_equal_parts(x, w, grad_out):
+    """What a loss divided by its own rows gives once the ranks' gradients are averaged."""
+    grad_x, _ = mean_grads(x, w, grad_out, max(len(x.to_local()), 1))
+    grad_x = grad_x / dist.get_world_size()
+    return whole(grad_x, x, Shard(0)), back_mean_over_all(x, w, grad_out)[1]
+
+
+def back_mean_to_the_first(x, w, grad_out):
+    grad_x, part = mean_grads(x, w, grad_out, x.shape[0])
+    dist.reduce(part, 0)
+    return whole(grad_x, x, Shard(0)), whole(part, w, Replicate())
+
+
 def back_sum_of_means(x, w, grad_out):
     _, part = mean_grads(x, w, grad_out, max(len(x.to_local()), 1))
     return back_mean_over_all(x, w, grad_out)[0], whole(reduced(part), w, Replicate())
@@ -62,6 +75,8 @@ def back_own_mean(x, w, grad_out):
 MEAN = {
     back_mean_over_all: None,
     back_mean_over_own: ("local-mean", "grad_x"),
+    back_mean_over_equal_parts: ("local-mean", "grad_x"),
+    back_mean_to_the_first: ("missing-all-reduce", "grad_w"),
     back_sum_of_means: ("local-mean", "grad_w"),
     back_mean_of_means: ("local-mean", "grad_w"),
     back_own_mean: ("missing-all-reduce", "grad_w"),

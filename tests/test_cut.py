@@ -137,6 +137,21 @@ def test_a_backward_in_place_is_refused():
         verify_sharded(Op(square, (back_square_,), ROWS, ("x",)))
 
 
+@pytest.mark.parametrize(
+    ("names", "judged"),
+    [
+        (["lin"], ["back_lin"]),
+        (["back_lin_einsum", "back_lin_broadcast"], ["back_lin_einsum", "back_lin_broadcast"]),
+        (["lin", "back_lin_einsum", "relu"], ["back_lin", "back_lin_einsum", "back_relu"]),
+    ],
+)
+def test_every_backward_that_is_named_is_judged(monkeypatch, names, judged):
+    asked = []
+    monkeypatch.setattr(start, "judged", lambda jobs, *given, **named: asked.extend(jobs) or [])
+    assert CliRunner().invoke(main, ["verify", *names, "--mesh", "2"]).exit_code == 0
+    assert [backward.__name__ for _, backward in asked] == judged
+
+
 def test_what_cannot_be_sent_is_told():
     lock = threading.Lock()
 

@@ -21,12 +21,14 @@ from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import schema
 from tests import across_ranks as ranks
 from tests import mean_over_ranks as means
+from tests import ranks_apart as apart
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 NAMED = {
     **ranks.AFFINE,
     **means.MEAN,
+    **apart.APART,
     ranks.back_column: ("missing-all-reduce", "grad_x"),
     ranks.back_softmax_of_own: ("missing-all-reduce", "grad_x"),
     ranks.back_half: ("factor", "grad_x"),
@@ -65,25 +67,12 @@ def test_what_goes_wrong_across_two_ranks_is_named_and_what_is_right_passes(subt
 ACROSS = {"missing-all-reduce", "doubled-all-reduce", "averaged-all-reduce", "local-mean", "factor"}
 
 
-@pytest.mark.slow
-def test_on_four_ranks_some_of_them_without_a_part_the_names_are_the_same(subtests):
+def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged(capfd):
     chosen = (
-        ranks.back_left_partial, ranks.back_never_reduced, ranks.back_reduced_twice,
-        ranks.back_averaged, means.back_mean_over_all, means.back_sum_of_means,
-        means.back_mean_of_means,
+        apart.back_one_rank_ends, ranks.back_left_partial, apart.back_one_rank_hangs,
+        apart.back_one_rank_leaves, apart.back_parts_of_other_lengths,
     )  # fmt: skip
-    for function, verdict in verdicts_on(4, chosen).items():
-        with subtests.test(function.__name__):
-            due = NAMED[function]
-            assert codes(verdict) == ({due} if due else set()), str(verdict)
-
-
-def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged():
-    chosen = (
-        ranks.back_one_rank_ends, ranks.back_left_partial, ranks.back_one_rank_hangs,
-        ranks.back_one_rank_leaves,
-    )  # fmt: skip
-    ended, right, hung, left = verdicts_on(2, chosen, timeout=3.0).values()
+    ended, right, hung, left, uneven = verdicts_on(2, chosen, timeout=3.0).values()
     assert codes(ended) == {("crash", "")}
     assert "rank 1 of 2 ended with exit status 3" in str(ended)
     assert right.ok
@@ -91,11 +80,21 @@ def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged():
     assert "rank 1 of 2 kept the others waiting for 3 seconds" in str(hung)
     assert codes(left) == {("crash", "")}
     assert "rank 1 of 2 ended by itself, with exit status 0" in str(left)
+    assert codes(uneven) == {("crash", "")}
+    assert re.search(r"rank . of 2 ended with SIGABRT: .*length", str(uneven))
+    assert "rank 0: rows here: 6\n" in capfd.readouterr().err
 
 
 def test_what_has_no_axis_to_shard_is_not_right():
     (verdict,) = judged([(ranks.SCALAR, None)], 2, timeout=8.0, **ASKED)
     assert codes(verdict) == {("not-exercised", "")}
+
+
+def test_an_axis_that_dtensor_refuses_is_not_said_to_be_sharded():
+    (verdict,) = judged([(ranks.REFUSED, None)], 2, timeout=8.0, **ASKED)
+    assert verdict.ok, str(verdict)
+    assert verdict.axes == {"back_columns_without_a_rule": ("n",)}
+    assert "DTensor does not support this" in str(verdict.notes[0])
 
 
 def test_nothing_goes_on_after_a_command_that_is_ended(tmp_path):
@@ -164,12 +163,14 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from manual_backprop import verify_sharded
 from manual_backprop.registry import OPS
-from tests.across_ranks import back_one_rank_raises, back_reduced_twice, op_of
+from tests.across_ranks import back_reduced_twice, op_of
+from tests.ranks_apart import back_one_rank_raises
 
 rank, store = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", store=dist.FileStore(store, 2), rank=rank, world_size=2)
 mesh = init_device_mesh("cpu", (2,))
-print(verify_sharded(op_of(back_one_rank_raises), mesh=mesh, dtypes=torch.float64))
+op = op_of(back_one_rank_raises)
+print(verify_sharded(op, mesh=mesh, dtypes=torch.float64, timeout=4))
 right = verify_sharded(OPS["cross_entropy"], mesh=mesh, dtypes=torch.float64)
 print(right.ok or right)
 op = op_of(back_reduced_twice)
@@ -200,13 +201,3 @@ def test_called_on_every_rank_it_gives_each_the_same_verdict(tmp_path):
     assert "\nTrue\n" in one
     assert "[doubled-all-reduce; rows" in one
     assert "give mesh=2, or the DeviceMesh itself" in one
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 4])
-def test_the_whole_house_is_right_on_a_mesh(size):
-    dtypes = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-    jobs = [(op, None) for op in OPS.values()]
-    for verdict in judged(jobs, size, timeout=60.0, **{**ASKED, "dtypes": dtypes}):
-        assert verdict.ok, str(verdict)
-        assert all(verdict.cases(name) for name in verdict.saves), str(verdict)

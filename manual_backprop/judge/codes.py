@@ -208,8 +208,8 @@ CODES = {
     ),
     "missing-all-reduce": Code(
         "Each rank has summed over its own part of a sharded axis, and nobody adds up the ranks.",
-        "Say Partial() in place of Replicate(), so that DTensor adds the parts up, or call "
-        "all_reduce once.",
+        "Add up what the ranks have, once and on every rank: all_reduce it, or, where it is the "
+        "gradient itself, say Partial() in place of Replicate(), and DTensor does.",
     ),
     "doubled-all-reduce": Code(
         "What every rank holds whole is added up over the ranks once more: too large by their "

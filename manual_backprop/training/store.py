@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from manual_backprop.judge.verdict import first_line
 from manual_backprop.training.place import BadWorld, Place
 
 GRACE = 1.0  # seconds that a limit may be late
@@ -64,8 +65,3 @@ def open_store(place: Place, timeout: float) -> TCPStore:
         f"rank 0 does not answer at {place.address}:{place.port} within {timeout:g} s: start it, "
         "and see that MASTER_ADDR and MASTER_PORT are of its machine, the same for all ranks"
     )
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without its trace."""
-    return str(error).strip().splitlines()[0]

@@ -17,8 +17,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 
+from manual_backprop.judge.verdict import first_line
 from manual_backprop.training.place import Alone, BadWorld, Lost, Place
-from manual_backprop.training.store import GRACE, first_line, open_store, within
+from manual_backprop.training.store import GRACE, open_store, within
 
 LEFT = "left"
 LAUNCH = "launch"

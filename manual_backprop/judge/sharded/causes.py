@@ -188,6 +188,12 @@ def hypotheses(cut: Cut) -> Iterator[tuple[str, str, Callable[[Scene], bool]]]:
     )
     yield (
         "missing-all-reduce",
+        f"rank 0 holds the gradient, and each other rank what went into it: all of the {n} have to "
+        "hold the sum, as after all_reduce, and not one alone, as after reduce",
+        lambda s: _replicated(s) and right(s.truth, s.parts[0]) and _others_halfway(s),
+    )
+    yield (
+        "missing-all-reduce",
         f"each of the {n} ranks holds the mean over its own {axis}; weighted by how much of {axis} "
         "it has, they add up to the gradient",
         lambda s: _replicated(s) and right(s.truth, _sum(s.parts, s.shares)),
@@ -196,6 +202,12 @@ def hypotheses(cut: Cut) -> Iterator[tuple[str, str, Callable[[Scene], bool]]]:
         "local-mean",
         f"each rank divides by its own part of {axis}, and all of {axis} is due",
         lambda s: _sharded(s) and right(s.truth, _scaled(s)),
+    )
+    yield (
+        "local-mean",
+        f"each rank divides by its own part of {axis} and by the {n} ranks, which is right only "
+        "where all parts are of one length",
+        lambda s: _sharded(s) and right(s.truth, _scaled(s) * n),
     )
     yield (
         "local-mean",
@@ -244,6 +256,24 @@ def _scaled(scene: Scene) -> Tensor:
         if sum(part.shape[dim] for part in parts) == scene.truth.truth.shape[dim]
     )
     return torch.cat(parts, dim)
+
+
+def _others_halfway(scene: Scene) -> bool:
+    """Whether each entry of every rank but the first is a sum of some ranks' parts, not of all.
+
+    A reduction sends partial sums from neighbour to neighbour, and leaves them where they were.
+    """
+    n = scene.cut.ranks
+    if any(right(scene.truth, part) for part in scene.parts[1:]):
+        return False
+    runs = [[(first + i) % n for i in range(k)] for k in range(1, n + 1) for first in range(n)]
+    for weights in ([1.0] * n, scene.shares):
+        parts = [own.truth * weight for own, weight in zip(scene.own, weights, strict=True)]
+        sums = torch.stack([_sum([parts[rank] for rank in run]) for run in runs])
+        allowed = _sum([own.allowed for own in scene.own]) + scene.truth.allowed
+        if all(((sums - p).abs() <= allowed).any(0).all() for p in scene.parts[1:]):
+            return True
+    return False
 
 
 def _means(scene: Scene) -> bool:

@@ -45,7 +45,7 @@ def main(name: str, rank: int) -> None:
                 op, backward, mesh, timeout=timeout, progress=_beat(folder), **asked
             )
         except MeshError as error:
-            print(error)  # noqa: T201 -- into a file, of which `start` tells the last line
+            print(error, file=sys.stderr)  # noqa: T201 -- of which `start` tells the last line
             (folder / f"lost-{rank}").touch()
             status = 1
             break

@@ -35,6 +35,7 @@ class Lead:
         self.refused: dict[str, str] = {}  # what DTensor does not support -> where it was met
         self.skipped: set[tuple[str, str, str]] = set()  # sample or all, axis and kind of length
         self.scenes: dict[tuple[str, str], list[Scene]] = {}
+        self.tried: dict[str, None] = {}  # axes of which a case was judged, in their order
         self.over = False  # a rank left the others waiting, and what they share is not to be used
 
     def walk(
@@ -51,7 +52,6 @@ class Lead:
             BadOp: a sample does not fit the operator.
             MeshError: a rank did not come in time, or is gone.
         """
-        tried: dict[str, None] = {}
         for sample in samples:
             for axis, own in axes(self.op, sample).items():
                 if chosen is not None and axis not in chosen:
@@ -65,7 +65,6 @@ class Lead:
                     said = f"no argument is as long as {axis}, so it cannot be sharded"
                     self._not_tried(said, sample)
                     continue
-                tried[axis] = None
                 wrong = False
                 for size, kind in lengths(own, self.ranks.size).items():
                     variant = resized(self.op, sample, {axis: size})
@@ -75,7 +74,7 @@ class Lead:
                             if not (wrong or skipped or self.over):
                                 wrong = self._case(variant, kind, here, dtype, seed)
                         progress()
-        self.verdict.axes[self.name] = tuple(tried)
+        self.verdict.axes[self.name] = tuple(self.tried)
         self._tell_refused()
         if not self.verdict.findings and not self.verdict.cases(self.name):
             said = "nothing of it could be judged on a mesh, for the reasons in the notes"
@@ -100,6 +99,7 @@ class Lead:
                 self.refused.setdefault(answer.refused, f"{variant.name}, {here.name}")
                 self.skipped |= {(variant.sample if answer.alike else "", here.axis, kind)}
                 return False
+            self.tried[here.axis] = None
             self.over = not answer.alike
             found = self._judged(trial, answer)
         except Broken as broken:
@@ -231,13 +231,20 @@ def before_numbers(trial: Trial, answer: Answer) -> Iterator[Finding]:
     count = len(labels) if returned[0] == len(labels) else 0
     for label, claimed in zip(labels[:count], reports[0].heads[:count], strict=True):
         if claimed.kind == "Tensor":
-            said = "is a plain tensor, and the arguments are DTensors"
+            said = (
+                "is a plain tensor, and the arguments are DTensors; wrap the rank's part by "
+                "DTensor.from_local, with the mesh, its placements, and shape and stride of the "
+                "whole"
+            )
             yield trial.finding("not-a-dtensor", said, label)
     for i, label in enumerate(labels[:count]):
         heads = [report.heads[i] if i < len(report.heads) else None for report in reports]
         for rank, head in enumerate(heads):
             if head != heads[0]:
-                said = f"is {_said(heads[0])} on rank 0 and {_said(head)} on rank {rank}"
+                said = (
+                    f"is {_said(heads[0])} on rank 0 and {_said(head)} on rank {rank}; all ranks "
+                    "have to hold parts of one tensor, with the same placements"
+                )
                 yield trial.finding("placement", said, label)
     try:
         formed(trial, answer.result)
@@ -247,7 +254,11 @@ def before_numbers(trial: Trial, answer: Answer) -> Iterator[Finding]:
         if not claimed.own_mesh:
             yield trial.finding("placement", "lies on another mesh than the arguments", label)
         for misfit in filter(None, (report.misfits[i] for report in reports)):
-            yield trial.finding("placement", f"claims {claimed.placements}, and {misfit}", label)
+            said = (
+                f"claims {claimed.placements}, and {misfit}; give from_local the placements that "
+                "the parts have, shape and stride of the whole; ranks may have unequal parts"
+            )
+            yield trial.finding("placement", said, label)
     for rank, report in enumerate(reports):
         if report.changed:
             name = report.changed[0]
@@ -259,7 +270,10 @@ def _raised(trial: Trial, answer: Answer) -> Finding:
     report = answer.reports[rank]
     if report.waited:
         line = report.error.rpartition(", at ")[2]
-        said = f"rank {rank} waited in vain for the others, at {line}"
+        said = (
+            f"rank {rank} waited in vain for the others, at {line}; call each collective on every "
+            "rank, in one order"
+        )
         return trial.finding("collective-mismatch", said)
     alone = "" if answer.alike else f", on rank {rank} and not on every other"
     mixed = REMEDY if "mixed torch.Tensor and DTensor" in report.error else ""

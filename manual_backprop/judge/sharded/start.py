@@ -49,6 +49,7 @@ def judged(
     """Verdicts on a mesh of processes that are started for them, all in one set of processes.
 
     Where a backward ends a rank or hangs, that is its verdict, and the others get new processes.
+    What it prints is told on the standard error, with its rank.
 
     Args:
         jobs: operators, each with a backward or None; they travel by value where no module has
@@ -98,6 +99,9 @@ def _some(
         finally:
             for rank in ranks:
                 rank.end()
+                sys.stderr.writelines(
+                    f"rank {rank.rank}: {line}\n" for line in _text(rank.printed).splitlines()
+                )
         verdicts: list[Verdict] = []
         for number in range(len(jobs)):
             file = folder / f"verdict-{number}"
@@ -111,8 +115,7 @@ def _some(
             return verdicts
         code, said = ended
         if not (folder / f"begun-{len(verdicts)}").exists():
-            lines = [line for rank in ranks for line in rank.printed()[-1:]]
-            last = f": {lines[0]}" if lines else ""
+            last = next((rank.last for rank in ranks if rank.last), "")
             raise MeshError(f"the ranks of the mesh could not be started, {said}{last}")
         op, backward = jobs[len(verdicts)]
         return [*verdicts, _cut_off(op, backward, code, said, size, device)]
@@ -135,15 +138,15 @@ class _Rank:
     def __init__(self, folder: Path, rank: int) -> None:
         self.rank = rank
         self.folder = folder
-        self.output = folder / f"printed-{rank}"
-        command = [sys.executable, "-P", "-X", "utf8", "-c", START]
+        self.printed, self.errors = folder / f"printed-{rank}", folder / f"errors-{rank}"
+        command = [sys.executable, "-P", "-u", "-X", "utf8", "-c", START]
         environment = {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {}
-        with self.output.open("wb") as output:
+        with self.printed.open("wb") as output, self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
                 [*command, json.dumps(sys.path), str(folder), str(rank)],
                 stdin=subprocess.PIPE,  # closes with this process, however it ends
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=errors,
                 env={"OMP_NUM_THREADS": "1", **environment, **os.environ},
                 start_new_session=True,
             )
@@ -153,12 +156,11 @@ class _Rank:
         """Whether it said by itself that it lost the others."""
         return (self.folder / f"lost-{self.rank}").exists()
 
-    def printed(self) -> list[str]:
-        """The lines that it printed and that say something."""
-        with suppress(OSError):
-            text = self.output.read_text("utf-8", "replace")
-            return [line for line in text.splitlines() if line.strip()]
-        return []
+    @property
+    def last(self) -> str:
+        """The last line that it wrote to its standard error, after ": "; empty where none is."""
+        lines = [line for line in _text(self.errors).splitlines() if line.strip()]
+        return f": {lines[-1].strip()}" if lines else ""
 
     def end(self) -> None:
         """Nothing that it started goes on after it."""
@@ -170,6 +172,10 @@ class _Rank:
         self.process.wait()
         if self.process.stdin:
             self.process.stdin.close()
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", "replace")
 
 
 def _watch(
@@ -209,7 +215,7 @@ def _ended(ranks: Sequence[_Rank], timeout: float) -> tuple[str, str]:
     for rank in ranks:
         status = rank.process.returncode
         if status and not rank.told:
-            return "crash", f"rank {rank.rank} {of} {_how(status)}"
+            return "crash", f"rank {rank.rank} {of} {_how(status)}{rank.last}"
     for rank in ranks:
         if rank.process.returncode == 0:
             return "crash", f"rank {rank.rank} {of} ended by itself, with exit status 0"
