@@ -61,8 +61,10 @@ def test_the_picture_can_be_read_and_is_shown(name, kept):
 def test_all_that_is_asked_for_was_measured(kept):
     whole = measure.WHOLE
     assert not kept.fields["quick"]
-    assert tuple(case.sizes["n"] for case in kept.computed) == whole.rows
-    assert all(tuple(case.opponents) == PARTS for case in kept.computed)
+    assert tuple(kept.at_once) == whole.ranks
+    for cases in kept.at_once.values():
+        assert tuple(case.sizes["n"] for case in cases) == whole.rows
+        assert all(tuple(case.opponents) == PARTS for case in cases)
     assert tuple(kept.loopback) == whole.ranks[1:]
     assert [name.rpartition(" ")[::2] for name in kept.races] == [
         (same, str(rows)) for same, rows in whole.races
@@ -76,6 +78,12 @@ def test_the_model_computes_what_was_computed(kept):
         seconds = sum(part.seconds for part in case.timed)
         found = kept.same_rows(case.sizes["n"], 7, FREE)
         assert engineering(found, "s") == engineering(seconds, "s")
+    for ranks, cases in kept.at_once.items():
+        for case in cases:
+            work = kept.work(case.sizes["n"], at_once=ranks)
+            assert engineering(work.seconds, "s") == engineering(
+                sum(part.seconds for part in case.timed), "s"
+            )
 
 
 def test_more_rows_than_were_measured_take_as_much_longer(kept):

@@ -38,7 +38,6 @@ def work_of(number):
 works, whole_works = work_of(some), work_of(st.integers(0, 100))
 networks = st.builds(Network, st.just("any"), some, above_0)
 several = st.integers(1, 40)
-cores = st.sampled_from([1, 2, Fraction(5, 2), 40, math.inf])
 FREE = Network("free", 0, math.inf)
 
 
@@ -58,11 +57,11 @@ def test_a_network_that_takes_no_time_leaves_the_computation(work, ranks):
 
 
 @UNHURRIED
-@given(works, several, networks, cores)
-def test_a_step_takes_as_long_as_computation_and_as_messages(work, ranks, network, cores):
-    found = step(work, ranks, network, cores=cores)
+@given(works, several, networks)
+def test_a_step_takes_as_long_as_computation_and_as_messages(work, ranks, network):
+    found = step(work, ranks, network)
     assert found >= max(work.seconds, messages(work, ranks, network) + work.update)
-    assert found <= step(work, ranks, network, cores=cores, hidden=False)
+    assert found <= step(work, ranks, network, hidden=False)
 
 
 @UNHURRIED
@@ -81,15 +80,6 @@ def test_a_worse_network_is_never_faster(work, ranks, network, more, less):
         here = step(work, ranks, network, hidden=hidden)
         assert step(work, ranks, late, hidden=hidden) >= here
         assert step(work, ranks, narrow, hidden=hidden) >= here
-
-
-@UNHURRIED
-@given(works, several, networks)
-def test_ranks_that_share_cores_compute_so_many_times_as_slowly(work, ranks, network):
-    half = Fraction(ranks, 2)
-    slow = Work([2 * seconds for seconds in work.until], work.sizes, 2 * work.update)
-    assert step(work, ranks, network, cores=half) == step(slow, ranks, network)
-    assert step(work, ranks, network, cores=ranks) == step(work, ranks, network)
 
 
 @UNHURRIED

@@ -47,7 +47,6 @@ class Kept:
     def __init__(self, root: Path) -> None:
         try:
             self.fields = json.loads((root / FILE).read_text("utf-8"))
-            self.cores = int(self.fields["machine"]["cores"])
             self.buckets = [int(bucket["bytes"]) for bucket in self.fields["buckets"]]
             self.filled_by = [int(bucket["layer"]) for bucket in self.fields["buckets"]]
             self.report = Report(self.fields)
@@ -60,7 +59,13 @@ class Kept:
     @cached_property
     def computed(self) -> list[Measured]:
         """The computation of a step, the fewest rows first."""
-        return self.report.group("computation")
+        return self.at_once[1]
+
+    @cached_property
+    def at_once(self) -> dict[int, list[Measured]]:
+        """The same by the number of ranks that compute at the same time on one machine."""
+        sizes = dict.fromkeys(case.sizes["ranks"] for case in self.cases)
+        return {size: self.report.group(f"computation {size}") for size in sizes}
 
     @cached_property
     def races(self) -> dict[str, list[Measured]]:
@@ -72,7 +77,7 @@ class Kept:
     def loopback(self) -> dict[int, tuple[Network, list[float]]]:
         """By the number of ranks: what lies between them, and model / measured by bytes."""
         found = {}
-        for size in sorted({case.sizes["ranks"] for case in self.cases if "ranks" in case.sizes}):
+        for size in self.at_once:
             if not (cases := self.report.group(f"all-reduce {size}")):
                 continue  # one rank has nobody to tell
             seconds = [case.opponents["gloo"].seconds for case in cases]
@@ -80,20 +85,20 @@ class Kept:
             found[size] = fitted(sizes, seconds, size, f"loopback, {size} ranks")
         return found
 
-    @cached_property
-    def _curves(self) -> tuple[list[int], list[list[float]]]:
-        rows = [case.sizes["n"] for case in self.computed]
-        parts = zip(*([p.seconds for p in c.timed] for c in self.computed), strict=True)
-        return rows, [list(part) for part in parts]
+    def _curves(self, at_once: int) -> tuple[list[int], list[list[float]]]:
+        cases = self.at_once[at_once]
+        parts = zip(*([p.seconds for p in c.timed] for c in cases), strict=True)
+        return [case.sizes["n"] for case in cases], [list(part) for part in parts]
 
-    def work(self, rows: int, faster: float = 1.0) -> Work:
+    def work(self, rows: int, faster: float = 1.0, *, at_once: int = 1) -> Work:
         """Of a rank with so many rows: between those that were measured along straight lines.
 
         Args:
             rows: at least 1; beyond the most that were measured the time grows with them.
             faster: how many times as fast a rank computes as the core that was measured.
+            at_once: how many ranks compute on one machine, of those numbers that were measured.
         """
-        measured, curves = self._curves
+        measured, curves = self._curves(at_once)
         beyond = max(1.0, rows / measured[-1])
         *before, update = (float(np.interp(rows, measured, curve)) / faster for curve in curves)
         hidden_layers, *layers = (beyond * seconds for seconds in before)
@@ -119,10 +124,11 @@ class Kept:
         return turning_point(per_row, rows, self.buckets, network)
 
     def here(self, case: Measured, *, hidden: bool) -> float:
-        """Seconds that the model gives for a step that was measured, on this machine's cores."""
+        """Seconds that the model gives for a step that was measured, all ranks on one machine."""
         ranks = case.sizes["ranks"]
         if ranks not in self.loopback:  # one, that sends nothing
             network = Network("none", 0.0, math.inf)
         else:
             network, _ = self.loopback[ranks]
-        return step(self.work(case.sizes["n"]), ranks, network, cores=self.cores, hidden=hidden)
+        work = self.work(case.sizes["n"], at_once=ranks)
+        return step(work, ranks, network, hidden=hidden)

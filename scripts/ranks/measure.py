@@ -82,7 +82,7 @@ def measure(sizes: Sizes) -> dict[str, Any]:
                 hold_to_the_truth(size, pool)
             (buckets,) = ranks[1].run(turns.buckets)
             cases = [
-                *_computed(ranks[1], sizes.rows, sizes.pace),
+                *_computed(ranks, sizes),
                 *_summed(ranks, sizes),
                 *(case for race in sizes.races for case in _raced(ranks, *race, sizes.pace)),
             ]
@@ -138,28 +138,32 @@ def _engines(ranks: int) -> tuple[str, ...]:
     return (HAND, DDP, ONE) if ranks == 1 else (HAND, DDP)
 
 
-def _computed(alone: Ranks, rows: Sequence[int], pace: Pace) -> Iterator[dict[str, Any]]:
-    """The parts of a step, a case for each number of rows."""
-    found: dict[int, list[list[float]]] = {number: [] for number in rows}
+def _computed(ranks: Pools, sizes: Sizes) -> Iterator[dict[str, Any]]:
+    """The parts of a step with so many ranks at work at once, a case for each number of rows.
 
-    def turn(number: int) -> Callable[[], float]:
-        (once,) = alone.run(turns.parts, number, 1)
-        count = max(1, round(pace.turn / sum(once)))
+    All take turns with each other; of several ranks the slowest counts.
+    """
+    asked = [(size, number) for size in ranks for number in sizes.rows]
+    found: dict[tuple[int, int], list[list[float]]] = {case: [] for case in asked}
+
+    def turn(size: int, number: int) -> Callable[[], float]:
+        once = max(map(sum, ranks[size].run(turns.parts, number, 1)))
+        count = max(1, round(sizes.pace.turn / once))
 
         def take() -> float:
-            (seconds,) = alone.run(turns.parts, number, count)
-            found[number].append(seconds)
+            seconds = max(ranks[size].run(turns.parts, number, count), key=sum)
+            found[size, number].append(seconds)
             return float(sum(seconds))
 
         return take
 
-    interleaved([turn(number) for number in rows], pace)
-    for number in rows:
-        columns = [list(column) for column in zip(*found[number], strict=True)]
+    interleaved([turn(*case) for case in asked], sizes.pace)
+    for (size, number), seconds in found.items():
+        columns = [list(column) for column in zip(*seconds, strict=True)]
         yield {
-            "case": f"rows {number}",
-            "group": "computation",
-            "sizes": {"n": number},
+            "case": f"rows {number}, {size} at once",
+            "group": f"computation {size}",
+            "sizes": {"n": number, "ranks": size},
             "opponents": [_timed(*part) for part in zip(turns.PARTS, columns, strict=True)],
         }
 

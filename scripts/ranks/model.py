@@ -64,27 +64,22 @@ def messages(work: Work, ranks: int, network: Network) -> float:
     return sum(all_reduce(size, ranks, network) for size in work.sizes)
 
 
-def step(
-    work: Work, ranks: int, network: Network, *, cores: float = math.inf, hidden: bool = True
-) -> float:
+def step(work: Work, ranks: int, network: Network, *, hidden: bool = True) -> float:
     """Seconds of one step.
 
     Args:
         work: of the rank that has the most rows.
         ranks: how many share the batch.
         network: between them.
-        cores: on which all of them run, where they share a machine; where there are fewer cores
-            than ranks, each rank computes so much more slowly.
         hidden: whether messages travel while the rank computes, as over a network card that needs
             no core. Else the first is sent after the last gradient is found.
     """
-    slower = max(1, ranks / cores)
     now: float = 0
-    arrived = 0 if hidden else slower * sum(work.until)
+    arrived = 0 if hidden else sum(work.until)
     for seconds, size in zip(work.until, work.sizes, strict=True):
-        now += slower * seconds
+        now += seconds
         arrived = max(arrived, now) + all_reduce(size, ranks, network)
-    return max(now, arrived) + slower * work.update
+    return max(now, arrived) + work.update
 
 
 def fastest(seconds: Callable[[int], float], most: int) -> int:

@@ -76,7 +76,7 @@ def _measured(ax: Axes, kept: Kept, same: str, speed: Callable[[int, float], flo
     model = np.array([speed(c.sizes["ranks"], kept.here(c, hidden=False)) for c in cases])
     ax.plot(ranks, model / model[0], ":", color=DARK, lw=1.8, zorder=3)
     ax.plot(ranks, found / found[0], "o", color=DARK, ms=7, mec="white", mew=0.8, zorder=4)
-    said = f"dots: measured on {kept.cores} cores\ndotted: the model for them"
+    said = "dots: measured on one machine\ndotted: the model for them"
     ax.text(1.0, 1.3 * LOWEST, said, color=DARK, fontsize=10.5)
 
 

@@ -39,6 +39,23 @@ def computation(kept: Kept) -> str:
     return table(head, rows)
 
 
+def at_once(kept: Kept) -> str:
+    """The computation where several ranks are at work on one machine, beside one that is alone."""
+    several = [size for size in kept.at_once if size > 1]
+    head = ["rows of each", "alone"]
+    for size in several:
+        head += [f"{size} at once", "x alone"]
+    rows = []
+    for alone, *others in zip(*kept.at_once.values(), strict=True):
+        one = sum(part.seconds for part in alone.timed)
+        cells = [f"{alone.sizes['n']:,}", engineering(one, "s")]
+        for other in others:
+            seconds = sum(part.seconds for part in other.timed)
+            cells += [engineering(seconds, "s"), times(seconds / one)]
+        rows.append(cells)
+    return table(head, rows)
+
+
 def buckets(kept: Kept) -> str:
     """What is sent, and when it is ready."""
     found = []
@@ -191,6 +208,7 @@ TABLES: dict[str, Callable[[Kept], str]] = {
     "machine": machine,
     "computation": computation,
     "buckets": buckets,
+    "at once": at_once,
     "all-reduce": all_reduce,
     "fit": fit,
     "steps": steps,
