@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.blocks import blocks_of
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples/other_project"
 PLUGIN = "-p", "manual_backprop.pytest_plugin"
@@ -124,13 +126,19 @@ def test_what_is_right_passes_and_what_is_wrong_fails_with_its_cause(outside):
     done.stdout.no_fnmatch_line("*pytest_plugin.py:*WrongGradient*")
 
 
+def commands_of_the_example():
+    """What examples/other_project/README.md tells one to run, and another seed."""
+    (block,) = blocks_of(EXAMPLE / "README.md")
+    return [*(line.removeprefix("pytest") for line in block.text.splitlines()), "--backward-seed 3"]
+
+
 @pytest.mark.slow
-def test_the_example_of_another_project_passes_in_two_processes_in_all_its_dtypes(outside):
+def test_the_example_of_another_project_passes_as_its_readme_says(outside):
     copy_example(outside)
 
-    done = outside.runpytest_subprocess(*PLUGIN, "-p", "xdist", "-n", "2", "--backward-seed", "3")
-
-    done.assert_outcomes(passed=4)
+    for options in commands_of_the_example():
+        done = outside.runpytest_subprocess(*PLUGIN, "-p", "xdist", *options.split())
+        done.assert_outcomes(passed=4)
 
 
 @pytest.mark.slow

@@ -1,28 +1,123 @@
-"""What the README shows is what there is."""
+"""What the README says is so; its blocks are run by tests/test_docs.py."""
 
-import contextlib
-import io
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
+from PIL import Image
 
-from manual_backprop import rounding_budget, verify_function
-from manual_backprop.cli import main
+from manual_backprop import rounding_budget
+from manual_backprop.commands import DTYPES
+from manual_backprop.judge.draw import LAYOUTS
+from manual_backprop.judge.verdict import WrongGradient
+from manual_backprop.registry import OPS
+from scripts.pictures import FOLDER, REPORT, TERMINAL, text_of
+from scripts.speed.pages import MARK
+from scripts.speed.parts import PARTS
+from tests.blocks import blocks_of
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+         "eleven", "twelve", "thirteen", "fourteen", "fifteen")  # fmt: skip
+LONGEST = 450, 800  # words down to the first section after the start, and in all
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def code(language):
+    return [b.text for b in blocks_of(ROOT / "README.md") if b.language == language]
 
 
-def test_the_gradients_taken_first_are_those_of_autograd():
+def prose():
+    """Without code, addresses, and what is filled in from docs/speed."""
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", README, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"\]\([^)]*\)", "]", MARK.sub("", text))
+
+
+def facts():
+    """Each phrase of the README that has a number in it, made of what it speaks of."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    backwards = sum(len(op.backwards) for op in OPS.values())
+    said = "\n".join(text_of((FOLDER / TERMINAL).read_text("utf-8")))
+    seen = Image.open(FOLDER / REPORT).text["Description"]
+    (times,) = re.findall(r"it is n \(here (\d+)\) times what it should be", said)
+    rows = len(re.findall(r"^\S*(?:back|_and_grad)\S*$", seen.partition("✕")[0], re.MULTILINE))
+    batches = [case.sizes["n"] for case in PARTS["batch"].cases(False)]
+    assert "1 is not subtracted from p at the target of each row" in seen
+    (many,) = re.findall(r"more than (\d+) backwards", README)  # an operator more edits no page
+    assert int(many) < backwards
+    assert {min(batches), max(batches)} == {1, 8192}
+    licence = (ROOT / "data/MNIST/LICENSE").read_text("utf-8")
+    assert "Attribution-ShareAlike 3.0" in licence
+    return [
+        f"Python {project['requires-python'].removeprefix('>=')} or newer",
+        f"more than {many} backwards",
+        f"it is {times} times what it should be in every entry",
+        f"after dividing by {times} nothing is left over",
+        f"a table of {WORDS[rows]} backwards",
+        f"on {WORDS[len(DTYPES)]} dtypes and {WORDS[len(LAYOUTS)]} memory layouts",
+        f"{WORDS[lines_of_the_judging()].capitalize()} lines judge it",
+        "1 is not subtracted from p at the target of each row",
+        "forgot the 1 at the target",
+        "at a batch of 1",
+        f"times at {max(batches):,}",
+        "exits with 0",
+        "BSD-3-Clause",
+        "CC BY-SA 3.0",
+    ]
+
+
+def lines_of_the_judging():
+    return len([line for line in code("python")[1].splitlines() if line])
+
+
+def test_the_numbers_that_it_tells_are_those_that_there_are():
+    assert [fact for fact in facts() if fact not in prose()] == []
+
+
+def test_no_number_in_it_has_nothing_behind_it():
+    rest = prose()
+    for fact in facts():
+        rest = rest.replace(fact, "")
+    assert re.findall(r".*(?<![a-z\d])\d.*", rest) == []  # but in names such as float64
+
+
+def test_it_is_read_in_a_minute_or_two():
+    first, whole = (len(re.findall(r"\w+", re.sub(r"!\[.*?\]", "", text))) for text in (
+        prose().partition("\n## Learn\n")[0], prose(),
+    ))  # fmt: skip
+    assert first <= LONGEST[0]
+    assert whole <= LONGEST[1]
+
+
+def test_the_two_commands_stand_at_the_top():
+    first = code("sh")[0].splitlines()
+    assert first[0].startswith("pip install uv && uv run manual-backprop verify")
+    assert first[1].startswith("uv run pytest")
+
+
+def test_the_fixture_shown_fails_with_the_verdict_that_is_shown(pytestconfig):
     names = {}
-    exec(compile(blocks("python")[0], "README.md", "exec"), names)
+    function, judging, test = code("python")
+    exec(compile(function + judging + test, "README.md", "exec"), names)
+
+    def check_backward(back, **given):
+        from manual_backprop.pytest_plugin import _judged
+
+        verdict = _judged(back, **given)
+        if not verdict.ok:
+            raise WrongGradient(str(verdict))
+
+    with pytest.raises(WrongGradient) as failed:
+        names["test_square"](check_backward)
+    assert f"{failed.value}\n" == code("text")[0]
+
+
+def test_the_gradients_that_the_site_takes_first_are_those_of_autograd():
+    names = {}
+    block = next(b for b in blocks_of(ROOT / "docs/index.md") if b.language == "python")
+    exec(compile(block.text, "index.md", "exec"), names)
 
     def by_autograd(*inputs):
         leaves = [one.detach().requires_grad_() for one in inputs]
@@ -34,62 +129,11 @@ def test_the_gradients_taken_first_are_those_of_autograd():
         assert budget.ratio(names[f"grad_{name}"]) <= 1
 
 
-def commands_of_the_articles():
-    section = README.partition("\n## The articles\n")[2].partition("\n## ")[0]
-    return re.findall(r"\*\*([A-E])\*\*.*`uv run pytest -k (\S+)`", section)
-
-
 def test_each_article_has_a_line_and_its_command_finds_tests():
-    commands = commands_of_the_articles()
+    page = (ROOT / "data/README.md").read_text("utf-8")
+    commands = re.findall(r"\*\*([A-E])\*\*.*`uv run pytest -k (\S+)`", page)
     assert [article for article, _ in commands] == list("ABCDE")
     cases = " ".join(file.read_text("utf-8") for file in ROOT.glob("tests/articles/test_*.py"))
     for article, words in commands:
         assert words.startswith(article)
         assert f'@case("{words}' in cases
-
-
-def test_the_operator_shown_whole_is_the_file():
-    assert (ROOT / "manual_backprop/ops/relu.py").read_text("utf-8") in blocks("python")
-
-
-def test_the_six_lines_print_what_stands_below_them():
-    _, _, function, judging, *_ = blocks("python")
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        exec(compile(function + judging, "README.md", "exec"), {})
-    assert said.getvalue() == blocks("text")[2]
-    assert len([line for line in judging.splitlines() if line]) == 6
-
-
-def test_the_function_of_autograd_shown_is_right():
-    _, _, function, judging, swish, test, *_ = blocks("python")
-    names = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile(function + judging + swish + test, "README.md", "exec"), names)
-    names["test_swish"](lambda *given, **named: verify_function(*given, **named).raise_if_wrong())
-
-
-@pytest.mark.parametrize("block", [1, 3])
-def test_the_table_shown_has_the_rows_that_the_command_prints(block):
-    shown = blocks("text")[block].splitlines()
-    command = shown[0].removeprefix("$ uv run manual-backprop ").split()
-    printed = CliRunner().invoke(main, command).stdout.splitlines()
-
-    def words(lines):
-        return [re.sub(r"[-+0-9.e,]+", "0", line).split() for line in lines if line.strip()]
-
-    assert words(shown[2:]) == words(printed[1:])
-
-
-def test_the_page_of_a_learners_file_is_what_check_prints(learner, monkeypatch):
-    (code,) = blocks("py")
-    _, *shown = blocks("console")[0].splitlines()
-    monkeypatch.chdir(learner.folder)
-    printed = learner.page(learner.check(code), Path("mine.py"))
-    assert [line.split(":")[0] for line in shown] == [line.split(":")[0] for line in printed]
-
-
-def test_the_two_commands_stand_at_the_top():
-    first = blocks("sh")[0].splitlines()
-    assert first[0].startswith("pip install uv && uv run manual-backprop verify")
-    assert first[1].startswith("uv run pytest")

@@ -24,7 +24,7 @@ from tests import mean_over_ranks as means
 from tests import ranks_apart as apart
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs/mesh.md").read_text("utf-8")
 NAMED = {
     **ranks.AFFINE,
     **means.MEAN,
@@ -143,12 +143,11 @@ def axes_of(op):
     return {axis for sample in op.samples for axis in axes(op, sample)}
 
 
-def test_the_readme_shows_what_is_printed():
-    section = README.partition("\n### On a device mesh\n")[2].partition("\n## ")[0]
-    _, code, shown = re.findall(r"```(?:console|python)\n(.*?)```", section, re.DOTALL)
+def test_the_page_shows_what_is_printed():
+    code, shown = re.findall(r"```(?:python|text)\n(.*?)```", PAGE, re.DOTALL)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "mesh.md", "exec"), {})
     assert words(said.getvalue()) == words(shown)
 
 

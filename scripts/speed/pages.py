@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 Numbers = TypeVar("Numbers")
 MARK = re.compile(r"<!-- (table|number): (.+?) -->(.*?)<!-- end -->", re.DOTALL)
-PAGES = ("README.md", "docs/speed.md", "docs/ladder.md", "docs/where_autograd_wins.md")
+PAGES = (
+    "README.md",
+    "docs/speed.md",
+    "docs/ladder.md",
+    "docs/where_autograd_wins.md",
+    "docs/training.md",
+)
 
 
 def filled(text: str, results: Results) -> str:

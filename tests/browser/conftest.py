@@ -21,12 +21,8 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = [
-    "--no-sandbox",  # which root has none of; the pages are our own
-    "--disable-gpu",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # nothing leaves the machine
-]
+from scripts import chromium
+
 GUIDELINES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -35,7 +31,7 @@ def browser(request: pytest.FixtureRequest) -> Iterator[Browser]:
     """Chromium without a window; skips where there is none, unless --browser names one."""
     with sync_playwright() as playwright:
         program = _program(request.config.getoption("--browser"), playwright)
-        started = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        started = chromium.started(playwright, program)
         yield started
         started.close()
 
@@ -45,11 +41,8 @@ def _program(asked: str | None, playwright: Playwright) -> str:
         if found := shutil.which(asked):
             return found
         pytest.fail(f"--browser: there is no program {asked}", pytrace=False)
-    own = playwright.chromium.executable_path
-    found = next(filter(None, map(shutil.which, (*NAMES, own))), None)
-    return found or pytest.skip(
-        f"there is no Chromium: none of {', '.join(NAMES)} is a program here; install one "
-        "(apt-get install chromium, or playwright install chromium), or name yours by --browser"
+    return chromium.found(playwright) or pytest.skip(
+        f"{chromium.MISSING}, or name yours by --browser"
     )
 
 
