@@ -77,8 +77,10 @@ def test_live_views_are_of_operators():
 
 
 @every_op
-def test_every_operator_has_a_popular_mistake(op):
-    for one in wrong_versions(op):
+def test_every_operator_has_popular_mistakes(op):
+    versions = wrong_versions(op)
+    assert len({one.source for one in versions}) >= 2
+    for one in versions:
         assert re.search(rf"^def back_{op.name}\(", one.source, re.MULTILINE)
         assert one.says.endswith(".")
 
@@ -91,6 +93,18 @@ def test_what_is_shown_as_wrong_has_to_be_rejected():
     right = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out\n"
     with pytest.raises(Contradicted, match="lets pass what is shown as wrong"):
         _wrong(OPS["relu"], Wrong("It is right.", right))
+
+
+def test_what_is_shown_as_wrong_has_to_have_a_name():
+    cubed = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out * (1 + x**2 / 7)\n"
+    with pytest.raises(Contradicted, match="no name"):
+        _wrong(OPS["relu"], Wrong("Nobody writes this.", cubed))
+
+
+def test_an_operator_of_which_nothing_is_written_has_the_mistakes_of_any(monkeypatch):
+    monkeypatch.delitem(WRITTEN, "exp")
+    told = [_wrong(OPS["exp"], one)["code"] for one in wrong_versions(OPS["exp"])]
+    assert told == ["ignores-grad-out", "sign"]
 
 
 def test_what_was_mended_is_not_mended_again():

@@ -66,7 +66,11 @@ def _long(name: str) -> int:
 
 def _key(op: Op, *also: str) -> str:
     judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [ROOT / "manual_backprop" / "op.py", Path(__file__), Path(__file__).with_name("wrong.py")]
+    own = [
+        ROOT / "manual_backprop" / "op.py",
+        Path(__file__),
+        *Path(__file__).parent.glob("wrong*.py"),
+    ]
     return digest([*judge, *own, *_files(op)], *also)
 
 
@@ -113,6 +117,8 @@ def _wrong(op: Op, one: Wrong) -> dict[str, Any]:
         raise Contradicted(f"{op.name}: the judge lets pass what is shown as wrong:\n{one.source}")
     finding = verdict.findings[0]
     code = finding.cause.code if finding.cause else finding.code
+    if code == "unknown":
+        raise Contradicted(f"{op.name}: the judge has no name for what is popular:\n{one.source}")
     return {"says": one.says, "source": one.source, "code": code, "finding": _finding(finding)}
 
 
