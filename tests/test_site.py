@@ -9,9 +9,10 @@ import torch
 from manual_backprop import rounding_budget
 from manual_backprop.registry import OPS
 from scripts.site.accessible import mended
+from scripts.site.findings import Contradicted
 from scripts.site.live import operators
 from scripts.site.numbers import matrix, number
-from scripts.site.verdicts import Contradicted, _wrong
+from scripts.site.verdicts import _wrong
 from scripts.site.worked import UPSTREAM, worked
 from scripts.site.wrong import WRITTEN, Wrong, wrong_versions
 from tests.every import every_op

@@ -103,7 +103,7 @@ def page() -> str:
 def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"### {name}", "", said(row["system"]), "")
     if "formula" in row:
-        yield from (f": {said(row['formula'])}".removeprefix(": "), "")
+        yield from (":::{div} law", "", said(row["formula"]), "", ":::", "")
     links = dict.fromkeys(_link(code) for code in row["code"])
     yield from (f"In the code: {', '.join(links)}", "")
     wanted = {**row.get("expected", {}), **row.get("computed", {})}
@@ -152,7 +152,7 @@ def said(sentence: str) -> str:
     try:
         parts = pieces(sentence)
         if not any(
-            part.kind == "text" and re.search(r"[=*/\[\]₂]|_\w", part.text) for part in parts
+            part.kind == "text" and re.search(r"[=*/\[\]]|_\w", part.text) for part in parts
         ):
             return markdown(sentence)
     except Unreadable:

@@ -35,11 +35,18 @@ def formula_block(page: PageText) -> nodes.container:
     block = nodes.container(classes=["formula"])
     for row in page.formula:
         line = nodes.paragraph(classes=["formula-line"])
-        for formula in row.formulas:
+        remark = pieces(row.remark.replace("  ", " "))
+        formulas = [*row.formulas]
+        while remark and remark[0].kind == "math" and "=" in remark[0].text:  # what follows is said
+            formulas.append(remark.pop(0).text)
+            if remark and not (rest := remark[0].text.lstrip(",; ")):
+                remark.pop(0)
+            elif remark and remark[0].kind == "text":
+                remark[0] = Piece("text", rest)
+        for formula in formulas:
             line += nodes.inline("", "", math(formula, large=True), classes=["formula-part"])
-        if row.remark:
-            inner = said(row.remark.replace("  ", " "))
-            line += nodes.inline("", "", *inner, classes=["formula-note"])
+        if remark:
+            line += nodes.inline("", "", *map(_node, remark), classes=["formula-note"])
         block += line
     return block
 

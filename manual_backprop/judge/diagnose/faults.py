@@ -176,8 +176,8 @@ def part_of_the_derivative(place: Place) -> Iterator[Fault]:
         yield from place.fault(code, 13, ("part", missing), what, flows)
     if place.name == "linalg_vector_norm":
         what = "the derivative is that of the sum of squares: 1/(2 norm), the root's, is missing"
-        flows = place.flows(2 * place.grad * place.out)
-        yield from place.fault("missing-factor", 15, "root", what, flows)
+        squares = place.flows(2 * place.grad * place.out)
+        yield from place.fault("missing-factor", 15, "root", what, squares)
     if place.name in ("sigmoid", "tanh"):
         squared = place.out if place.name == "sigmoid" else 1.0
         what = f"the derivative of {place.called} has a plus, where it has a minus"
