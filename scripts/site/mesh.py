@@ -5,6 +5,7 @@ shown once, below the codes.
 """
 
 from collections.abc import Iterator
+from importlib import import_module
 from inspect import getsource
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from manual_backprop.judge.sharded.start import judged
 from manual_backprop.judge.verdict import Finding
 from scripts.site.cache import ROOT, computed, digest
 from scripts.site.findings import Contradicted, fields
-from tests import across_ranks as ranks
-from tests import mean_over_ranks as means
+
+ranks: Any = import_module("tests.across_ranks")
+means: Any = import_module("tests.mean_over_ranks")
 
 # code -> a wrong backward, and the right one of the same operator
 EXAMPLES = {
@@ -49,7 +51,12 @@ def verdicts() -> dict[str, Any]:
 
 def _judged() -> dict[str, Any]:
     jobs = [(ranks.op_of(wrong), wrong) for wrong, _ in EXAMPLES.values()]
-    asked = {"dtypes": (torch.float64,), "seeds": (0,), "axes": None, "causes": True}
+    asked: dict[str, Any] = {
+        "dtypes": (torch.float64,),
+        "seeds": (0,),
+        "axes": None,
+        "causes": True,
+    }
     found = dict(zip(EXAMPLES, judged(jobs, 2, timeout=TIMEOUT, **asked), strict=True))
     return {code: _only(code, verdict.findings) for code, verdict in found.items()}
 

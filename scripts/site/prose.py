@@ -95,6 +95,7 @@ def _kinds(words: list[str]) -> list[str]:
         if _inner(word) in ENGLISH:  # a letter beside a sign, and English elsewhere
             signs = {*OPERATORS, "/"}
             lettered = {before, after} & signs or _inner(before) in FUNCTIONS or after == "a"
+            lettered = lettered or (kinds[at - 2] == "math" and after[:1] == "(" != before[-1:])
             listed = word == "a," and kinds[at + 2 : at + 3] == ["math"]
             kinds[at] = "math" if lettered or listed else "text"
         elif before == "article":
