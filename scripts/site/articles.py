@@ -104,7 +104,7 @@ def page() -> str:
 def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"### {name}", "", said(row["system"]), "")
     if "formula" in row:
-        yield from (":::{div} law", "", said(row["formula"], law=True), "", ":::", "")
+        yield from (":::{div} law", "", said(row["formula"]), "", ":::", "")
     links = dict.fromkeys(_link(code) for code in row["code"])
     yield from (f"In the code: {', '.join(links)}", "")
     wanted = {**row.get("expected", {}), **row.get("computed", {})}
@@ -156,13 +156,8 @@ def shown(value: Any, digits: Mapping[str, float], more: int) -> str:
     return f"{value:g}"
 
 
-def said(sentence: str, *, law: bool = False) -> str:
-    """A sentence with its formulas; as it stands where it speaks of code between formulas.
-
-    Args:
-        sentence: of the articles' table.
-        law: it is a formula, whatever words stand in it.
-    """
+def said(sentence: str) -> str:
+    """A sentence with its formulas; as it stands where it speaks of code between formulas."""
     try:
         parts = pieces(sentence)
         if not any(
@@ -174,7 +169,9 @@ def said(sentence: str, *, law: bool = False) -> str:
             return markdown(sentence)
     except Unreadable:
         pass
-    has_words = len(re.findall(r"\b[a-z]{4,}\b", sentence)) > len(re.findall(r"[=]", sentence)) * 3
-    if has_words and not law:
+    has_words = (
+        len(re.findall(r"\b[a-z]{4,}\b(?!\()", sentence)) > len(re.findall(r"[=]", sentence)) * 3
+    )
+    if has_words:
         return re.sub(r"([\\*_`\[\]<>$|])", r"\\\1", sentence)
     return f"`{sentence}`"
