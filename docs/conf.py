@@ -35,6 +35,7 @@ myst_substitutions = counts()
 mathjax_path = "mathjax/tex-svg.js"  # which scripts/site/extension.py lays there
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}
 
+smartquotes_action = "qe"  # -- begins an option, and is no dash
 default_role = "code"
 autodoc_typehints = "none"
 autodoc_preserve_defaults = True

@@ -195,6 +195,16 @@ def test_the_solution_and_the_test_are_shown_where_they_are_asked_for(learner):
         assert words in whole
 
 
+@pytest.mark.parametrize(("thorough", "seeds"), [(False, [0]), (True, [0, 1])])
+def test_the_seeds_on_the_page_are_those_that_were_drawn(thorough, seeds, learner):
+    answer = learner.check(WRONG_FILE.replace("2 * ", ""), thorough=thorough)
+    assert [each["seeds"] for each in answer["functions"]] == [seeds]
+    found = record(answer, learner.folder / "mine.py")
+    text = Read(check_page(found, hints=3, solution=False, test=False)).text
+    at = text.index("seeds" if thorough else "seed")
+    assert text[at + 1] == " and ".join(map(str, seeds))
+
+
 def hostile_file():
     return (
         f"H = {reports.HOSTILE!r}\nprint(H)\n"

@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from manual_backprop import rounding_budget
+from manual_backprop.judge.examples import ON_A_MESH, WITHOUT
 from manual_backprop.registry import OPS
+from scripts.site import mesh
 from scripts.site.accessible import mended
+from scripts.site.articles import _computed
+from scripts.site.findings import Contradicted
 from scripts.site.live import operators
 from scripts.site.numbers import matrix, number
-from scripts.site.verdicts import Contradicted, _wrong
+from scripts.site.verdicts import _wrong
 from scripts.site.worked import UPSTREAM, worked
 from scripts.site.wrong import WRITTEN, Wrong, wrong_versions
 from tests.every import every_op
@@ -77,8 +81,10 @@ def test_live_views_are_of_operators():
 
 
 @every_op
-def test_every_operator_has_a_popular_mistake(op):
-    for one in wrong_versions(op):
+def test_every_operator_has_popular_mistakes(op):
+    versions = wrong_versions(op)
+    assert len({one.source for one in versions}) >= 2
+    for one in versions:
         assert re.search(rf"^def back_{op.name}\(", one.source, re.MULTILINE)
         assert one.says.endswith(".")
 
@@ -91,6 +97,45 @@ def test_what_is_shown_as_wrong_has_to_be_rejected():
     right = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out\n"
     with pytest.raises(Contradicted, match="lets pass what is shown as wrong"):
         _wrong(OPS["relu"], Wrong("It is right.", right))
+
+
+def test_what_is_shown_as_wrong_has_to_have_a_name():
+    cubed = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out * (1 + x**2 / 7)\n"
+    with pytest.raises(Contradicted, match="no name"):
+        _wrong(OPS["relu"], Wrong("Nobody writes this.", cubed))
+
+
+def test_an_operator_of_which_nothing_is_written_has_the_mistakes_of_any(monkeypatch):
+    monkeypatch.delitem(WRITTEN, "exp")
+    told = [_wrong(OPS["exp"], one)["code"] for one in wrong_versions(OPS["exp"])]
+    assert told == ["ignores-grad-out", "sign"]
+
+
+def test_every_code_of_the_mesh_has_an_example_that_stands_on_the_page():
+    assert set(mesh.EXAMPLES) == {code for code, why in WITHOUT.items() if why == ON_A_MESH}
+    given = "\n".join(mesh.shared())
+    for code in mesh.EXAMPLES:
+        forward, wrong, right = mesh.example(code)
+        assert "x @ w" in forward
+        assert wrong != right
+        called = set(re.findall(r"\b(grads|mean_grads|whole|reduced)\(", wrong + right))
+        assert all(f"def {name}(" in given for name in called)
+
+
+def test_an_example_of_the_mesh_that_is_called_otherwise_stops_the_build():
+    with pytest.raises(Contradicted, match="placement is called right"):
+        mesh._only("placement", [])
+
+
+def test_of_many_draws_the_range_is_told():
+    digits = {"decimals": 2}
+    assert (
+        _computed([0.02, 0.0512, 0.01], [0.01, 0.05], digits) == "from 0.0100 to 0.0512, in 3 draws"
+    )
+    assert re.findall(r">([\d.]+)<", _computed([0.01, 0.05], [0.01, 0.05], digits)) == [
+        "0.0100",
+        "0.0500",
+    ]
 
 
 def test_what_was_mended_is_not_mended_again():

@@ -28,6 +28,7 @@ from tests.every import every_op
         ("e^-|x|", r"e^{-\lvert x \rvert}"),
         ("f'(z)", r"f^{\prime} ( z )"),
         ("cos² x", r"\cos^{2} x"),
+        ("log₂ p", r"\log_{2} p"),
         ("√(1 - x²)", r"\sqrt{1 - x^{2}}"),
         ("x (*n, i)", r"x\,( {*} n , i )"),
         ("k = 32,000", "k = 32{,}000"),
@@ -92,6 +93,9 @@ def test_the_last_line_of_a_derivation_is_the_gradient():
         ("its p is 0 (745 in float64, 104 in float32)", ["p"]),
         ("because article E has both: 1/2 Σ in E1", ["1/2 Σ"]),
         ("with a ȳ of ones, where x̄ is 0", ["ȳ", "x̄"]),
+        ("x̄ = L̄ a (p - q).", ["x̄ = L̄ a (p - q)"]),
+        ("x̄ = ȳ wᵀ, b̄ = 1ᵀ ȳ; the rest", ["x̄ = ȳ wᵀ", "b̄ = 1ᵀ ȳ"]),
+        ("x (*n, i), w (i, o)", ["x (*n, i)", "w (i, o)"]),
     ],
 )
 def test_formulas_are_told_from_words(sentence, formulas):

@@ -1,8 +1,8 @@
 "use strict";
 /* What is wider than its place can be scrolled by the keyboard as well. */
 
-const WIDE = "pre, .formula, .derivation, .derivation .right, .wide, .verdict, .operator-table, " +
-  ".table-wrapper, .numbers > p, div.math, .live-sum";
+const WIDE = "pre, .formula, .derivation, .derivation .right, .table-wrapper, .numbers > p, " +
+  "div.math, .live-sum";
 
 function reachable() {
   for (const one of document.querySelectorAll(WIDE)) {

@@ -28,6 +28,7 @@ def check_page(report: Fields, *, hints: int, solution: bool, test: bool) -> str
         "check.jinja",
         functions=functions,
         headline=_headline(report),
+        seeds=sorted({seed for record in report["functions"] for seed in record["seeds"]}),
         **{name: report[name] for name in names},
     )
 

@@ -53,6 +53,7 @@ def header(target: Target, *, solution: bool = False) -> dict[str, Any]:
         "test": "",
         "ok": False,
         "cases": 0,
+        "seeds": [],
         "sample": "",
         "samples": {},
         "gradients": [],
@@ -84,6 +85,7 @@ def judged(
     with watched({backward.__name__: backward}) as exercised:
         parts = ("forward", "slopes", "values", "promises")
         verdict = verify(op, backward, samples=first, parts=parts, **PLAIN)
+        drawn = PLAIN["seeds"]
         limits: list[Finding] = []
         cases = 0
         if verdict.ok:
@@ -93,6 +95,7 @@ def judged(
             if thorough:
                 grid |= {"dtypes": DTYPES, "seeds": (0, 1)}
             verdict = verify(op, backward, samples=first, parts=rest, **grid)
+            drawn = grid["seeds"]
             if not thorough:
                 other = {**PLAIN, "dtypes": torch.float32, "parts": ("values",)}
                 more = verify(op, backward, samples=first, **other)
@@ -116,6 +119,7 @@ def judged(
         "test": _test(target, op, findings) if test else "",
         "ok": verdict.ok and not wrong_step,
         "cases": verdict.cases(backward.__name__) + cases,
+        "seeds": list(drawn),
         "sample": at,
         "samples": {name: _about(target.op, name) for name in (*first, *others)},
         "gradients": fed or gradient_reports(op, backward, at),

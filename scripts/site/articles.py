@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -103,7 +104,7 @@ def page() -> str:
 def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"### {name}", "", said(row["system"]), "")
     if "formula" in row:
-        yield from (f": {said(row['formula'])}".removeprefix(": "), "")
+        yield from (":::{div} law", "", said(row["formula"]), "", ":::", "")
     links = dict.fromkeys(_link(code) for code in row["code"])
     yield from (f"In the code: {', '.join(links)}", "")
     wanted = {**row.get("expected", {}), **row.get("computed", {})}
@@ -117,7 +118,7 @@ def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
         for label, value in wanted.items():
             digits = row.get("digits", {}).get(label, {})
             ours = label in row.get("computed", {})
-            got = shown(found[label], digits, 2) if label in found else LONG
+            got = _computed(found[label], value, digits) if label in found else LONG
             mark = " (ours)" if ours else ""
             yield f"| {label.replace('_', ' ')}{mark} | {shown(value, digits, 0)} | {got} |"
         yield from ("", ":::", "")
@@ -126,6 +127,14 @@ def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
     for trap, sentence in row.get("traps", {}).items():
         yield from (":::{div} mistake", "", f"**Mistake.** {said(sentence)}", "")
         yield from (f"`pytest -k {name}-{trap}` shows it.", "", ":::", "")
+
+
+def _computed(found: Any, expected: Any, digits: Mapping[str, float]) -> str:
+    """To two more digits than were printed; of many draws where a range was expected, theirs."""
+    if isinstance(found, list) and isinstance(expected, list) and len(found) > len(expected):
+        least, most = (shown(one, digits, 2) for one in (min(found), max(found)))
+        return f"from {least} to {most}, in {len(found)} draws"
+    return shown(found, digits, 2)
 
 
 def _link(code: str) -> str:
@@ -139,7 +148,7 @@ def shown(value: Any, digits: Mapping[str, float], more: int) -> str:
     if isinstance(value, list) and value and isinstance(value[0], list):
         return "<br>".join(shown(row, digits, more) for row in value)
     if isinstance(value, list):
-        return ", ".join(shown(one, digits, more) for one in value)
+        return ", ".join(f'<span class="number">{shown(o, digits, more)}</span>' for o in value)
     if "decimals" in digits:
         return f"{value:.{int(digits['decimals']) + more}f}"
     if "significant" in digits:
@@ -152,12 +161,17 @@ def said(sentence: str) -> str:
     try:
         parts = pieces(sentence)
         if not any(
-            part.kind == "text" and re.search(r"[=*/\[\]₂]|_\w", part.text) for part in parts
+            part.kind == "text" and re.search(r"[=*/\[\]]|_\w", part.text) for part in parts
+        ) and not any(
+            (part.kind, then.kind, then.text[:1]) == ("code", "math", "(")
+            for part, then in pairwise(parts)
         ):
             return markdown(sentence)
     except Unreadable:
         pass
-    has_words = len(re.findall(r"\b[a-z]{4,}\b", sentence)) > len(re.findall(r"[=]", sentence)) * 3
+    has_words = (
+        len(re.findall(r"\b[a-z]{4,}\b(?!\()", sentence)) > len(re.findall(r"[=]", sentence)) * 3
+    )
     if has_words:
         return re.sub(r"([\\*_`\[\]<>$|])", r"\\\1", sentence)
     return f"`{sentence}`"

@@ -35,11 +35,18 @@ def formula_block(page: PageText) -> nodes.container:
     block = nodes.container(classes=["formula"])
     for row in page.formula:
         line = nodes.paragraph(classes=["formula-line"])
-        for formula in row.formulas:
+        remark = pieces(row.remark.replace("  ", " "))
+        formulas = [*row.formulas]
+        while remark and remark[0].kind == "math" and "=" in remark[0].text:  # what follows is said
+            formulas.append(remark.pop(0).text)
+            if remark and not (rest := remark[0].text.lstrip(",; ")):
+                remark.pop(0)
+            elif remark and remark[0].kind == "text":
+                remark[0] = Piece("text", rest)
+        for formula in formulas:
             line += nodes.inline("", "", math(formula, large=True), classes=["formula-part"])
-        if row.remark:
-            inner = said(row.remark.replace("  ", " "))
-            line += nodes.inline("", "", *inner, classes=["formula-note"])
+        if remark:
+            line += nodes.inline("", "", *map(_node, remark), classes=["formula-note"])
         block += line
     return block
 
@@ -48,21 +55,23 @@ def derivation_block(page: PageText) -> nodes.container:
     """Line by line: what is derived, what it equals, and why."""
     block = nodes.container(classes=["derivation"])
     for row in page.derivation:
-        block += _row(row, last=row is page.derivation[-1] or " read " in f" {row.remark}")
+        last = row is page.derivation[-1] or " read " in f" {row.remark}"
+        block += _row(row, first=row is page.derivation[0], last=last)
     return block
 
 
-def _row(row: Row, *, last: bool) -> list[nodes.container]:
+def _row(row: Row, *, first: bool, last: bool) -> list[nodes.container]:
     kind = "result" if last else "step"
     if not row.formulas:
-        sentence = nodes.paragraph("", "", *said(row.remark))
+        remark = row.remark[:1].upper() + row.remark[1:] if first else row.remark
+        sentence = nodes.paragraph("", "", *said(remark))
         return [nodes.container("", sentence, classes=["derivation-row", "sentence"])]
     chain = any(formula.endswith(",") for formula in row.formulas)
     groups = [row.formulas] if chain else [(formula,) for formula in row.formulas]
     rows = []
     for at, group in enumerate(groups):
         left, right = sides(group[0])
-        first = nodes.paragraph("", "", *([_beside(left, right)] if left else []))
+        begin = nodes.paragraph("", "", *([_beside(left, right)] if left else []))
         rest = nodes.paragraph("", "", math(right, large=True))
         for formula in group[1:]:
             rest += [
@@ -70,7 +79,7 @@ def _row(row: Row, *, last: bool) -> list[nodes.container]:
                 nodes.inline("", "", math(formula, large=True), classes=["then"]),
             ]
         why = nodes.paragraph("", "", *(said(row.remark) if at == len(groups) - 1 else []))
-        cells = (("left", first), ("right", rest), ("why", why))
+        cells = (("left", begin), ("right", rest), ("why", why))
         rows.append(
             nodes.container(
                 "",

@@ -14,6 +14,7 @@ from manual_backprop.report.as_page import code, docstring, formula, what
 from scripts.site import live
 from scripts.site.benchmarks import benchmark
 from scripts.site.docstrings import docstring_markdown
+from scripts.site.findings import says
 from scripts.site.numbers import exact, factor, matrix, number
 from scripts.site.page_text import page_text
 from scripts.site.prose import markdown
@@ -57,18 +58,20 @@ def index(order: Sequence[Op]) -> str:
     ):
         if title == "Networks":
             lines += ["## Networks", "", "Composed of operators: nothing new is derived.", ""]
-        lines += [
-            ":::{div} operator-table",
-            "",
-            "| operator | formula | what it does |",
-            "| :-- | :-- | :-- |",
-        ]
+        derived = title == "Operators"
+        heads = ("operator", "formula", "what it does") if derived else ("network", "what it does")
+        lines += [":::{div} operator-table", "", _line(heads), _line([":--"] * len(heads))]
         for op in some:
-            shown = f"${_first_formula(op)}$" if not is_network(op) else ""
-            lines.append(f"| [{op.name}]({op.name}.md) | {shown} | {markdown(what(op))} |")
+            shown = [f"${_first_formula(op)}$"] if derived else []
+            name = f"[{op.name}]({op.name}.md)"
+            lines.append(_line([name, *shown, _capital(markdown(what(op)))]))
         lines += ["", ":::", ""]
     lines += ["```{toctree}", ":hidden:", "", *(op.name for op in order), "```", ""]
     return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _first_formula(op: Op) -> str:
@@ -163,7 +166,7 @@ def _by_a_step(entry: Entry) -> Iterator[str]:
     slope = (above - below) / (2 * STEP)
     name = f"{entry.label}[{', '.join(map(str, entry.index))}]" if entry.index else entry.label
     yield f"The slope in it, found without a formula: with `{name}` {STEP} less the output is"
-    yield f"{below:.6f}, with {STEP} more {above:.6f}, and"
+    yield from (f"{below:.6f}, with {STEP} more {above:.6f}, and", "")
     top = rf"{above:.6f} - {f'({below:.6f})' if below < 0 else f'{below:.6f}'}"
     yield from (rf"$$\frac{{{top}}}{{{number(2 * STEP)}}} \approx {number(slope)}.$$", "")
 
@@ -213,15 +216,6 @@ def _mistakes(wrong: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield from ("```python", one["source"].rstrip(), "```", "")
         yield from (f"[{one['code']}](../mistakes.md#{one['code']})", "")
         yield from (f"> {markdown_text(says(finding))}", "", ":::", "")
-
-
-def says(finding: Mapping[str, Any]) -> str:
-    """What the judge says, in one paragraph."""
-    if finding["cause"]:
-        proof = f" ({finding['evidence']})" if finding["evidence"] else ""
-        return f"{', '.join(finding['gradients'])}: {finding['cause']}{proof}"
-    gradient = f"{finding['gradient']}: " if finding["gradient"] else ""
-    return f"{gradient}{finding['message']}"
 
 
 def _functions(op: Op) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from manual_backprop.registry import learning_order
-from scripts.site import articles, codes_page, operator_page
+from scripts.site import articles, codes_page, mesh, operator_page
 from scripts.site.verdicts import all_verdicts
 
 
 def write(docs: Path) -> None:
     """All generated pages, below `docs`; what did not change is not touched."""
-    verdicts = all_verdicts()
+    verdicts = {**all_verdicts(), "mesh": mesh.verdicts()}
     order = learning_order()
     texts = {f"operators/{op.name}.md": operator_page.page(op, verdicts, order) for op in order}
     texts["operators/index.md"] = operator_page.index(order)

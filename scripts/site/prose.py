@@ -5,13 +5,13 @@ that is no English word. Numbers, brackets and functions beside such a word belo
 """
 
 import re
-import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scripts.site.signs import FUNCTIONS, GREEK, NAMES, OPERATORS
+from scripts.site.signs import FUNCTIONS, GREEK, NAMES, OPERATORS, decomposed
 from scripts.site.tex import tex
 
-LETTER = re.compile(r"-?(?:[A-Z]|[a-z]\d?|\d+)(?:_[a-zA-Z]{1,2})?")
+LETTER = re.compile(r"-?(?:[A-Z]|[a-z]\d?|\d+)(?:_(?:[a-zA-Z]{1,2}|\d))?")
 CODE = re.compile(
     r"`(?P<marked>[^`]*)`"
     r"|\b(?P<call>[a-z]\w{2,})\([^()]*\)"
@@ -95,6 +95,7 @@ def _kinds(words: list[str]) -> list[str]:
         if _inner(word) in ENGLISH:  # a letter beside a sign, and English elsewhere
             signs = {*OPERATORS, "/"}
             lettered = {before, after} & signs or _inner(before) in FUNCTIONS or after == "a"
+            lettered = lettered or (kinds[at - 2] == "math" and after[:1] == "(" != before[-1:])
             listed = word == "a," and kinds[at + 2 : at + 3] == ["math"]
             kinds[at] = "math" if lettered or listed else "text"
         elif before == "article":
@@ -103,7 +104,7 @@ def _kinds(words: list[str]) -> list[str]:
 
 
 def _kind(word: str) -> str:
-    inner = unicodedata.normalize("NFD", _inner(word))
+    inner = decomposed(_inner(word))
     if '"' in word:
         return "text"
     if not inner:
@@ -112,7 +113,7 @@ def _kind(word: str) -> str:
         return "text"
     if inner in OPERATORS or inner == "/":
         return "math"
-    bare = re.sub(f"_\\{{[^}}]*\\}}|_[a-zA-Z]{{1,2}}\\b|[{MARKS}]", "", inner)
+    bare = re.sub(f"_\\{{[^}}]*\\}}|_(?:[a-zA-Z]{{1,2}}|\\d)\\b|[{MARKS}]", "", inner)
     names = re.findall(r"[^\W\d_]+(?:_[a-z]{2,})*", bare)
     small = [name for name in names if name[0] == "d" and (len(name) == 2 or name[1:] in NAMES)]
     for name in names:
@@ -139,7 +140,19 @@ def _formula(run: str) -> list[Piece]:
         body, end = body[:-1], "." + end
     lettered = body in ENGLISH or any(_kind(word) == "math" for word in body.split())
     kind = "math" if lettered else "text"
-    return [Piece("text", begin), Piece(kind, body), Piece("text", end)]
+    listed = [p for one in _listed(body) for p in (Piece(kind, one), Piece("text", ", "))][:-1]
+    return [Piece("text", begin), *listed, Piece("text", end)]
+
+
+def _listed(formulas: str) -> Iterator[str]:
+    """Formulas with a comma between them, each by itself: a line may end behind any of them."""
+    begin = 0
+    for comma in re.finditer(", ", formulas):
+        before = formulas[begin : comma.start()]
+        if all(before.count(one) == before.count(other) for one, other in ("()", "[]", "{}", "⟨⟩")):
+            yield before
+            begin = comma.end()
+    yield formulas[begin:]
 
 
 def _unmatched(text: str) -> int | None:

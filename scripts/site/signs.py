@@ -59,7 +59,8 @@ TOKEN = re.compile(
 
 
 def decomposed(text: str) -> str:
-    """With every bar and hat as a sign of its own; ≠ stays one."""
+    """With every bar and hat as a sign of its own, and log_2 for log₂; ≠ stays one."""
+    text = text.replace("₂", "_2")
     return "".join(c if c == "≠" else unicodedata.normalize("NFD", c) for c in text)
 
 

@@ -13,22 +13,18 @@ from typing import Any
 
 import torch
 
-from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.examples import EXAMPLES
-from manual_backprop.judge.verdict import Finding, dtype_name
+from manual_backprop.judge.verdict import dtype_name
 from manual_backprop.judge.verify import DTYPES, verify
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS, read_first
 from manual_backprop.report.as_code import judged
 from scripts.site.cache import ROOT, digest, keep, kept
+from scripts.site.findings import Contradicted, fields
 from scripts.site.wrong import Wrong, wrong_versions
 from tests.mistakes import mistakes, rights
 
 SEED = 0
-
-
-class Contradicted(Exception):  # noqa: N818 -- read as a sentence
-    """The judge says other than the page would."""
 
 
 def all_verdicts() -> dict[str, Any]:
@@ -66,7 +62,11 @@ def _long(name: str) -> int:
 
 def _key(op: Op, *also: str) -> str:
     judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [ROOT / "manual_backprop" / "op.py", Path(__file__), Path(__file__).with_name("wrong.py")]
+    own = [
+        ROOT / "manual_backprop" / "op.py",
+        Path(__file__),
+        *Path(__file__).parent.glob("wrong*.py"),
+    ]
     return digest([*judge, *own, *_files(op)], *also)
 
 
@@ -83,7 +83,7 @@ def _judge(name: str) -> Any:
     kind, _, rest = name.partition("-")
     if kind == "code":
         example = EXAMPLES[rest]
-        return _finding(judged(example.wrong, example.operator).findings[0])
+        return fields(judged(example.wrong, example.operator).findings[0])
     op = OPS[rest]
     return {"backwards": _backwards(op), "wrong": [_wrong(op, one) for one in wrong_versions(op)]}
 
@@ -113,18 +113,6 @@ def _wrong(op: Op, one: Wrong) -> dict[str, Any]:
         raise Contradicted(f"{op.name}: the judge lets pass what is shown as wrong:\n{one.source}")
     finding = verdict.findings[0]
     code = finding.cause.code if finding.cause else finding.code
-    return {"says": one.says, "source": one.source, "code": code, "finding": _finding(finding)}
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    """Its sentences, for a page."""
-    cause = finding.cause
-    return {
-        "code": finding.code,
-        "gradient": finding.gradient,
-        "message": finding.message,
-        "cause": cause.what if cause else "",
-        "evidence": cause.evidence if cause else "",
-        "gradients": list(cause.gradients) if cause else [],
-        "advice": CODES[cause.code if cause else finding.code].advice,
-    }
+    if code == "unknown":
+        raise Contradicted(f"{op.name}: the judge has no name for what is popular:\n{one.source}")
+    return {"says": one.says, "source": one.source, "code": code, "finding": fields(finding)}

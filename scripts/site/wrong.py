@@ -6,6 +6,8 @@ from textwrap import indent
 
 from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.op import Op
+from scripts.site.wrong_networks import NETWORKS
+from scripts.site.wrong_operators import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,11 @@ class Wrong:
     source: str
 
 
-MOST = 4  # of one operator; the page is to be read, and the catalogue has them all
+LEAST, MOST = 2, 4  # of one operator; the page is to be read, and the catalogue has them all
 
 
 def wrong_versions(op: Op) -> list[Wrong]:
-    """Those written for it, those of the catalogue, or where there is none two that fit any."""
+    """Those written for it, those of the catalogue, and where these are few what fits any."""
     own = [
         Wrong(says, f"def back_{op.name}({call}):\n{indent(_body(body), '    ')}\n")
         for says, call, body in WRITTEN.get(op.name, ())
@@ -33,7 +35,7 @@ def wrong_versions(op: Op) -> list[Wrong]:
     codes = [one for one in EXAMPLES.values() if one.operator == op.name]
     telling = [code for code in TELLING if code in EXAMPLES and EXAMPLES[code] in codes]
     own += [Wrong(TELLING[code], EXAMPLES[code].wrong) for code in telling]
-    return own[:MOST] or _of_any(op)
+    return own[:MOST] if len(own) >= LEAST else [*own, *_of_any(op)][:LEAST]
 
 
 def _body(text: str) -> str:
@@ -48,11 +50,17 @@ def _of_any(op: Op) -> list[Wrong]:
         name for name, one in signature(backward).parameters.items() if one.kind != one.KEYWORD_ONLY
     )
     where = f"from {op.forward.__module__} import {backward.__name__} as right\n\n\n"
-    alone = call.replace("grad_out", "torch.ones_like(grad_out)")
     return [
-        Wrong(
-            "It forgets what comes from behind, as if the loss were the sum of the outputs.",
-            f"{where}def back_{op.name}({call}):\n    return right({alone})\n",
+        Wrong(says, f"{where}def back_{op.name}({call}):\n    return right({given})\n")
+        for says, given in (
+            (
+                "It forgets what comes from behind, as if the loss were the sum of the outputs.",
+                call.replace("grad_out", "torch.ones_like(grad_out)"),
+            ),
+            (
+                "The minus of the descent: it belongs to the update, not to the gradient.",
+                call.replace("grad_out", "-grad_out"),
+            ),
         )
     ]
 
@@ -86,174 +94,4 @@ TELLING = {  # codes whose example shows what is easy to get wrong in that opera
     "aliases": "Two gradients share one piece of memory.",
 }
 
-# operator -> what went wrong, the backward's parameters, its body or what it returns
-WRITTEN: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "add_constant": (
-        ("The gradient of the constant's sum, not of the input.", "grad_out", "grad_out.sum()"),
-        ("Ones: the slope alone.", "grad_out", "torch.ones_like(grad_out)"),
-    ),
-    "exp": (
-        ("The rule for powers, on an exponential.", "x, grad_out", "x * (x - 1).exp() * grad_out"),
-        ("The slope alone.", "out, grad_out", "1 * out"),
-    ),
-    "exp_base": (
-        ("The slope of e to the x: ln a is missing.", "out, grad_out, *, a=2.0", "out * grad_out"),
-    ),
-    "log": (
-        ("The logarithm again in place of its slope.", "x, grad_out", "grad_out / x.log()"),
-        ("The slope alone.", "x, grad_out", "1 / x"),
-    ),
-    "log_base": (
-        ("The slope of ln: the base is forgotten.", "x, grad_out, *, a=10.0", "grad_out / x"),
-    ),
-    "power": (
-        (
-            "The exponent is not lowered by one.",
-            "x, grad_out, *, a=3.0",
-            "a * x.pow(a) * grad_out",
-        ),
-        ("The factor a is forgotten.", "x, grad_out, *, a=3.0", "x.pow(a - 1) * grad_out"),
-    ),
-    "sqrt": (
-        ("The half is forgotten.", "out, grad_out", "grad_out / out"),
-        ("The root where its slope belongs.", "out, grad_out", "out / 2 * grad_out"),
-    ),
-    "sin": (
-        ("The sign of the cosine's slope.", "x, grad_out", "-x.cos() * grad_out"),
-        ("Sine for its slope.", "x, grad_out", "x.sin() * grad_out"),
-    ),
-    "tan": (
-        ("1 - y², as of tanh.", "out, grad_out", "(1 - out * out) * grad_out"),
-        ("The input where the output belongs.", "x, grad_out", "(1 + x * x) * grad_out"),
-    ),
-    "tanh": (("The slope of the sigmoid.", "out, grad_out", "out * (1 - out) * grad_out"),),
-    "arcsin": (
-        ("The root is forgotten.", "x, grad_out", "grad_out / (1 - x * x)"),
-        ("Plus for minus, as of arctan.", "x, grad_out", "grad_out / (1 + x * x).sqrt()"),
-    ),
-    "arccos": (
-        ("The minus is forgotten: this is arcsin.", "x, grad_out", "grad_out / (1 - x * x).sqrt()"),
-    ),
-    "arctan": (
-        ("Minus for plus, as of arcsin.", "x, grad_out", "grad_out / (1 - x * x)"),
-        ("A root too many.", "x, grad_out", "grad_out / (1 + x * x).sqrt()"),
-    ),
-    "shifted_square": (
-        (
-            "x² is differentiated, and x put in: the article's 2.",
-            "x, grad_out, *, c=1.0",
-            "2 * x * grad_out",
-        ),
-        ("The 2 is forgotten.", "x, grad_out, *, c=1.0", "(x + c) * grad_out"),
-    ),
-    "norm": (
-        (
-            "The square's slope: the root is forgotten.",
-            "r, out, grad_out",
-            "2 * r * grad_out[..., None]",
-        ),
-        (
-            "It divides by the square of the length.",
-            "r, out, grad_out",
-            "r / (out * out)[..., None] * grad_out[..., None]",
-        ),
-    ),
-    "entropy": (
-        ("Nats for bits.", "p, grad_out, *, base=2.0", "-grad_out[..., None] * (p.log() + 1)"),
-    ),
-    "log_softmax": (
-        (
-            "The output where the probability belongs.",
-            "out, grad_out",
-            "grad_out - out * grad_out.sum(-1, keepdim=True)",
-        ),
-        (
-            "softmax - onehot, which is for a loss, with ȳ for the onehot.",
-            "out, grad_out",
-            "out.exp() - grad_out",
-        ),
-    ),
-    "nll": (
-        (
-            "The sign: nll is minus the log-probability.",
-            "log_p, target, grad_out=1.0",
-            "grad_out * torch.nn.functional.one_hot(target, log_p.shape[1]).to(log_p) / len(log_p)",
-        ),
-        (
-            "The mean is forgotten.",
-            "log_p, target, grad_out=1.0",
-            "-grad_out * torch.nn.functional.one_hot(target, log_p.shape[1]).to(log_p)",
-        ),
-    ),
-    "cross_entropy": (
-        (
-            "The mean over the batch is forgotten.",
-            "logits, target, grad_out=1.0",
-            "grad_out * (logits.softmax(1) - torch.nn.functional.one_hot(target, logits.shape[1]))",
-        ),
-        (
-            "The probabilities alone: the right class is not taken off.",
-            "logits, target, grad_out=1.0",
-            "grad_out * logits.softmax(1) / len(logits)",
-        ),
-        (
-            "Minus and plus exchanged: ascent for descent.",
-            "logits, target, grad_out=1.0",
-            "grad_out * (torch.nn.functional.one_hot(target, logits.shape[1]) - logits.softmax(1)) "
-            "/ len(logits)",
-        ),
-    ),
-    "bce": (
-        (
-            "p - t, which is right after a sigmoid only.",
-            "p, target, grad_out=1.0",
-            "grad_out * (p - target) / p.numel()",
-        ),
-        (
-            "The mean is forgotten.",
-            "p, target, grad_out=1.0",
-            "grad_out * (p - target) / (p * (1 - p))",
-        ),
-    ),
-    "himmelblau": (
-        (
-            "The inner slope 2x is forgotten.",
-            "x, y, grad_out",
-            "(2 * (x**2 + y - 11) + 2 * (x + y**2 - 7)) * grad_out, "
-            "(2 * (x**2 + y - 11) + 2 * (x + y**2 - 7)) * grad_out",
-        ),
-        (
-            "The second square is forgotten.",
-            "x, y, grad_out",
-            "4 * x * (x**2 + y - 11) * grad_out, 2 * (x**2 + y - 11) * grad_out",
-        ),
-    ),
-    "chain": (
-        (
-            "The path stops at the first line: w2 is missing.",
-            "x, b1, w1, w2, grad_out",
-            "w1 * grad_out, x * grad_out, grad_out, (x * w1 + b1) * grad_out, grad_out.clone()",
-        ),
-    ),
-    "perceptron": (
-        (
-            "The sigmoid's slope is forgotten.",
-            "x, w, target, grad_out=1.0",
-            "o = (x @ w.T).sigmoid()\n"
-            "grad_z = grad_out * 2 * (o - target) / o.numel()\n"
-            "return grad_z @ w, grad_z.T @ x",
-        ),
-    ),
-    "two_layer": (
-        (
-            "The mask of relu is forgotten on the way back.",
-            "x, w1, b1, w2, b2, target, grad_out=1.0",
-            "h = (x @ w1 + b1).clamp_min(0)\n"
-            "pred = h @ w2 + b2\n"
-            "grad_pred = grad_out * 2 * (pred - target[:, None]) / len(x)\n"
-            "grad_h = grad_pred @ w2.T\n"
-            "grad_w2, grad_b2 = h.T @ grad_pred, grad_pred.sum(0)\n"
-            "return grad_h @ w1.T, x.T @ grad_h, grad_h.sum(0), grad_w2, grad_b2",
-        ),
-    ),
-}
+WRITTEN = OPERATORS | NETWORKS

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from manual_backprop.judge.diagnose.tape import Edge, Tape
+from manual_backprop.judge.diagnose.tape import Edge, Step, Tape
 
 MASKS = frozenset(
     ("relu", "threshold", "clamp", "clamp_min", "clamp_max", "where", "maximum", "minimum", "amax",
@@ -17,6 +17,10 @@ MASKS = frozenset(
 TURNS = frozenset(("t", "permute", "transpose"))
 MOVES = TURNS | {"view", "reshape", "unsqueeze", "squeeze", "expand"}
 PLAIN = MOVES | {"add", "sub"}
+NOUNS = {
+    "add": "sum", "sub": "difference", "mul": "product", "div": "quotient", "pow": "power",
+    "mm": "matrix product", "bmm": "matrix product", "mv": "matrix product",
+}  # fmt: skip
 UNARY = frozenset(("silu", "gelu", "tanh", "relu", "exp", "log", "softplus", "elu"))
 
 
@@ -50,8 +54,13 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The step's operation, as in "sigmoid"."""
+        """The step's operation by ATen's name, as in "_softmax"."""
         return self.tape.steps[self.edge.step].name
+
+    @property
+    def called(self) -> str:
+        """The same as people call it."""
+        return self.tape.steps[self.edge.step].called
 
     @property
     def grad(self) -> Tensor:
@@ -200,11 +209,18 @@ def naming(tape: Tape, index: int) -> str:
     if step.name in MOVES and len(step.sources) == 1:
         moved = naming(tape, step.sources[0])
         return _transposed(moved) if step.name in TURNS else moved
-    name = step.name.strip("_")
+    name = _noun(tape, step)
     if line := step.line.partition(":")[0]:
         return f"{name} (line {line})"
     number, count = among(tape, index)
     return f"the {name}" if count == 1 else f"{name} number {number}"
+
+
+def _noun(tape: Tape, step: Step) -> str:
+    """What an operation gives, as people call it, unless another step's value is called so too."""
+    noun = NOUNS.get(step.name, step.called)
+    alike = {name for name in tape.operations if NOUNS.get(name, name) == noun}
+    return noun if alike <= {step.name} else step.called
 
 
 def among(tape: Tape, index: int) -> tuple[int, int]:
@@ -225,6 +241,9 @@ def _derived(tape: Tape, index: int) -> list[tuple[str, Tensor]]:
     name, value = naming(tape, index), step.value
     if step.name == "_log_softmax":
         return [(f"softmax of {naming(tape, step.sources[0])}", value.exp())]
+    if step.name == "binary_cross_entropy_with_logits":
+        logits = step.sources[0]
+        return [(f"sigmoid of {naming(tape, logits)}", tape.steps[logits].value.sigmoid())]
     if step.name in ("_softmax", "sigmoid"):
         again = value.sigmoid() if step.name == "sigmoid" else step.run([value])
         return [(f"{step.name.strip('_')} of {name}", again)]

@@ -1,8 +1,10 @@
 """Another tensor where the right one belongs: an input, a gradient, a factor, a difference."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import permutations
 from math import isclose
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +35,14 @@ BY_OUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "reciprocal": lambda v, o: -v * o * o,
     "tan": lambda v, o: v * (1 + o * o),
 }
+# Slopes that are taken for each other: of functions that one learns together.
+ALIKE: tuple[dict[str, Callable[[Tensor], Tensor]], ...] = (
+    {"sin": torch.cos, "cos": lambda x: -x.sin(), "tan": lambda x: 1 + x.tan() ** 2,
+     "sinh": torch.cosh, "cosh": torch.sinh},
+    {"asin": lambda x: (1 - x * x).rsqrt(), "acos": lambda x: -(1 - x * x).rsqrt(),
+     "atan": lambda x: 1 / (1 + x * x), "asinh": lambda x: (1 + x * x).rsqrt(),
+     "acosh": lambda x: (x * x - 1).rsqrt(), "atanh": lambda x: 1 / (1 - x * x)},
+)  # fmt: skip
 
 
 def spread(place: Place) -> Iterator[Fault]:
@@ -131,11 +141,34 @@ def formula_of_another_function(place: Place) -> Iterator[Fault]:
         for name in ("sigmoid", "tanh"):
             if name == place.name:
                 continue
-            what = f"the derivative is that of {name}, and the forward has {place.name}"
+            what = f"the derivative is that of {name}, and the forward has {place.called}"
             flows = BY_OUT[name](place.grad, place.out)
             yield from place.fault("wrong-argument", 15, ("as of", name), what, flows)
             flows = BY_OUT[name](place.grad, getattr(torch, name)(place.inputs[0]))
             yield from place.fault("wrong-argument", 15, ("as of in", name), what, flows)
+    for slopes in ALIKE:
+        for name, slope in slopes.items() if place.name in slopes else ():
+            what = f"the derivative is that of {name}, and the forward has {place.called}"
+            flows = place.grad * slope(place.inputs[0])
+            if not torch.equal(flows, -place.right):  # which is a sign
+                yield from place.fault("wrong-argument", 15, ("as of", name), what, flows)
+    if any(place.name in slopes for slopes in ALIKE):
+        what = f"{place.called} stands where its derivative belongs"
+        flows = place.grad * place.out
+        yield from place.fault("wrong-argument", 15, "itself", what, flows)
+
+
+def rule_for_powers(place: Place) -> Iterator[Fault]:
+    """The derivative of aˣ as if x were the base."""
+    base: Any = None
+    if place.name == "exp":
+        base = math.e
+    elif place.name == "pow" and len(place.inputs) == 1:  # else a tensor to a number, or to another
+        base = place.constant(0)
+    if isinstance(base, (int, float)):
+        what = "the rule for powers is taken of an exponential: x aˣ⁻¹ stands where aˣ ln a belongs"
+        flows = place.grad * place.inputs[0] * base ** (place.inputs[0] - 1)
+        yield from place.fault("wrong-argument", 15, "power", what, flows)
 
 
 def formula_of_another(place: Place) -> Iterator[Fault]:
@@ -144,7 +177,7 @@ def formula_of_another(place: Place) -> Iterator[Fault]:
     if formula is None:
         return
     for name, tensor in others(place, place.out):
-        what = f"the derivative of {place.name} is written for its output, and got {name}"
+        what = f"the derivative of {place.called} is written for its output, and got {name}"
         yield from place.fault(
             "wrong-argument", 11, ("by out", name), what, formula(place.grad, tensor)
         )
@@ -166,12 +199,12 @@ def another_gradient(place: Place) -> Iterator[Fault]:
     }
     for name, tensor in others(place, place.grad):
         code, rank = "wrong-argument", 18
-        what = f"{name} arrives at {place.name}, where the gradient of its output belongs"
+        what = f"{name} arrives at {place.called}, where the gradient of its output belongs"
         if name in after:
             step = place.tape.steps[after[name]]
             masks = step.name in MASKS
             code, rank = ("mask" if masks else "missing-factor"), 12
-            what = f"the {'mask' if masks else 'derivative'} of {step.name.strip('_')} is left out"
+            what = f"the {'mask' if masks else 'derivative'} of {step.called} is left out"
             what += f" on the way to {naming(place.tape, place.tape.source(place.edge))}"
         elif (sibling := deeper.get(name)) is not None:
             code = "extra-factor"

@@ -22,6 +22,7 @@ from manual_backprop.judge.diagnose.exchanged import (
     factor,
     formula_of_another,
     formula_of_another_function,
+    rule_for_powers,
     spread,
 )
 from manual_backprop.judge.diagnose.masks import duplicates, mask, one_row
@@ -44,6 +45,9 @@ PARTS: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "tanh": {"the square": lambda v, _x, o: v * (1 - o), "term 1": lambda v, _x, o: -v * o * o},
     "tan": {"term 1": lambda v, _x, o: v * o * o},
     "silu": {"term x s (1 - s)": lambda v, x, _o: v * x.sigmoid()},
+    "special_entr": {"term 1": lambda v, x, _o: -v * x.log()},
+    "asin": {"the root": lambda v, x, _o: v / (1 - x * x)},
+    "acos": {"the root": lambda v, x, _o: -v / (1 - x * x)},
     "gelu": {"term x φ(x)": lambda v, x, _o: v * (1 + torch.erf(x / 2**0.5)) / 2},
 }
 
@@ -65,7 +69,7 @@ def everywhere(place: Place) -> Iterator[Fault]:
     for kind in LOCAL:
         yield from kind(place)
     if (formula := BY_OUT.get(place.name)) is not None:
-        what = f"the derivative of {place.name} is written for its output, and got its input"
+        what = f"the derivative of {place.called} is written for its output, and got its input"
         flows = formula(place.grad, place.inputs[0])
         yield from place.fault("wrong-argument", 11, "by out of own input", what, flows)
     if place.name == "mm":
@@ -84,7 +88,7 @@ def everywhere(place: Place) -> Iterator[Fault]:
         flows_after = place.flows(place.grad, moved)
         yield from place.fault("wrong-argument", 12, "state after", what, flows_after)
     if len(place.inputs) == 1 and place.inputs[0].shape == place.out.shape:
-        what = f"the derivative of {place.name} is taken at its output, not at its input"
+        what = f"the derivative of {place.called} is taken at its output, not at its input"
         flows_at_out = place.flows(place.grad, [place.out])
         yield from place.fault("wrong-argument", 17, "at own output", what, flows_at_out)
 
@@ -121,7 +125,7 @@ def passed_on(place: Place) -> Iterator[Fault]:
     beside = [source for slot, source in enumerate(place.tape.steps[place.edge.step].sources)
               if slot != place.edge.slot]  # fmt: skip
     if place.name in MASKS:
-        code, what = "mask", f"the gradient passes {place.name} unmasked"
+        code, what = "mask", f"the gradient passes {place.called} unmasked"
     elif place.name == "mul" and beside:
         other = place.tape.steps[beside[0]].value
         code = "mask" if not bool(other.all()) and len(other.unique()) == 2 else "missing-factor"
@@ -130,11 +134,11 @@ def passed_on(place: Place) -> Iterator[Fault]:
         code, what = "sign", "the sign of the input is left out"
     elif place.name == "cumsum":
         code, what = "missing-branch", "every entry gets its own gradient, and no later one's"
-    elif place.name.strip("_").endswith("softmax") and place.edge.step != place.tape.out and (
+    elif place.called.endswith("softmax") and place.edge.step != place.tape.out and (
         _only_added(place.tape, place.tape.source(place.edge))
     ):  # fmt: skip
         code = "wrong-variable"
-        what = f"this is the gradient with respect to what {place.name.strip('_')} gave"
+        what = f"this is the gradient with respect to what {place.called} gave"
     else:
         code = "missing-factor"
         what = f"the derivative of {_which(place)} is left out"
@@ -144,7 +148,7 @@ def passed_on(place: Place) -> Iterator[Fault]:
 def _which(place: Place) -> str:
     """The step's name, and which it is of several of that name."""
     number, count = among(place.tape, place.edge.step)
-    name = place.name.strip("_")
+    name = place.called
     return name if count == 1 else f"{name} number {number} of {count} in the forward"
 
 
@@ -159,20 +163,24 @@ def _only_added(tape: Tape, step: int) -> bool:
 def applied_twice(place: Place) -> Iterator[Fault]:
     """The step's derivative multiplies twice."""
     if place.right.shape == place.out.shape and place.name not in MASKS:
-        what = f"the derivative of {place.name} is applied twice"
+        what = f"the derivative of {place.called} is applied twice"
         yield from place.fault("extra-factor", 14, "twice", what, place.flows(place.right))
 
 
 def part_of_the_derivative(place: Place) -> Iterator[Fault]:
     """One factor of a derivative is forgotten."""
     for missing, formula in PARTS.get(place.name, {}).items():
-        what = f"the derivative of {place.name} is not whole: {missing} is missing"
+        what = f"the derivative of {place.called} is not whole: {missing} is missing"
         code = "missing-term" if missing.startswith("term") else "missing-factor"
         flows = formula(place.grad, place.inputs[0], place.out)
-        yield from place.fault(code, 15, ("part", missing), what, flows)
+        yield from place.fault(code, 13, ("part", missing), what, flows)
+    if place.name == "linalg_vector_norm":
+        what = "the derivative is that of the sum of squares: 1/(2 norm), the root's, is missing"
+        squares = place.flows(2 * place.grad * place.out)
+        yield from place.fault("missing-factor", 15, "root", what, squares)
     if place.name in ("sigmoid", "tanh"):
         squared = place.out if place.name == "sigmoid" else 1.0
-        what = f"the derivative of {place.name} has a plus, where it has a minus"
+        what = f"the derivative of {place.called} has a plus, where it has a minus"
         flows = place.grad * (squared + place.out * place.out)
         yield from place.fault("sign", 15, "plus", what, flows)
 
@@ -226,7 +234,7 @@ def _moves_only(place: Place) -> bool:
 
 
 LOCAL = (
-    formula_of_another_function,
+    formula_of_another_function, rule_for_powers,
     passed_on, applied_twice, part_of_the_derivative, mask, one_row, duplicates, cumulated,
     softmax_terms, log_softmax_terms, logsumexp_terms, normalise_terms, unit_terms, deviation_terms,
 )  # fmt: skip

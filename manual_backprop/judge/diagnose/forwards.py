@@ -70,7 +70,7 @@ def _arguments(step: Step, uses: int) -> Iterator[tuple[str, str, Any]]:
 
 def _steps(tape: Tape, index: int) -> Iterator[tuple[str, str, Any]]:
     step = tape.steps[index]
-    called = step.name.strip("_")
+    called = step.called
     if called in ("squeeze", "unsqueeze", "view", "reshape", "unsafe_view", "select", "slice"):
         yield "broadcast-loss", PAIRS, lambda inputs: inputs[0]
     if called in ("var", "std", "var_mean"):

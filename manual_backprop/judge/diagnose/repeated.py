@@ -1,5 +1,6 @@
 """The same fault wherever a step is repeated: in every layer of a loop, at every moment of time."""
 
+import re
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -32,7 +33,7 @@ def repeated(cases: list[Case]) -> list[Reading]:
 
 def _explaining(recording: Recording, edges: tuple[Edge, ...]) -> Iterator[Reading]:
     first = recording.tapes[0]
-    name = first.steps[edges[0].step].name.strip("_")
+    name = first.steps[edges[0].step].called
     kinds = {fault.key[1]: fault for edge in edges for fault in everywhere(Place(first, edge))}
     for kind, fault in kinds.items():
         wrong = recording.cases[0].wrong
@@ -45,7 +46,8 @@ def _explaining(recording: Recording, edges: tuple[Edge, ...]) -> Iterator[Readi
             right = all(
                 i in wrong or recording.cases[-1].explained(i, grads[i]) for i in range(len(grads))
             )
-            what = f"{fault.what}, at each of {len(edges)} places where there is {name}"
+            of_each = re.sub(r" number \d+ of \d+ in the forward", "", fault.what)
+            what = f"{of_each}, at each of {len(edges)} places where there is {name}"
             labels = tuple(recording.cases[0].labels[i] for i in wrong)
             where = recording.where(edges[-1].step)
             yield Reading(25, Cause(fault.code, labels, what, where=where), right)

@@ -36,6 +36,14 @@ class Step:
     sources: tuple[int, ...] = ()
     line: str = ""
 
+    @property
+    def called(self) -> str:
+        """The operation as people call it: "softmax" for "_softmax", "entr" for "special_entr"."""
+        name = self.name.strip("_")
+        for family in ("special_", "linalg_vector_", "linalg_"):
+            name = name.removeprefix(family)
+        return name
+
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """The value for other inputs, one for each slot."""
         assert self.apply is not None
@@ -115,6 +123,11 @@ class Tape:
     wrt: list[int]
     grad_out: Tensor
     cut: frozenset[int] = frozenset()
+
+    @cached_property
+    def operations(self) -> frozenset[str]:
+        """ATen's names of all steps."""
+        return frozenset(step.name for step in self.steps if step.apply is not None)
 
     def inputs(self, step: int) -> list[Tensor]:
         """The values that a step was computed from."""
