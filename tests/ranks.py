@@ -18,6 +18,7 @@ from manual_backprop.training.place import Place
 from manual_backprop.training.world import World
 
 ROOT = Path(__file__).parents[1]
+LONGEST = 600  # seconds that anything may take, however busy the machine is
 OUTSIDE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -115,7 +116,7 @@ class Launched:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LONGEST,
             check=False,
         )
         self.status, self.summary, self.folder, self.size = (

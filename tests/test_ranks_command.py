@@ -13,7 +13,7 @@ from manual_backprop.training.options import Options
 from manual_backprop.training.place import BadWorld, Place, place
 from manual_backprop.training.train import draw_weights, generator
 from manual_backprop.training.world import World
-from tests.ranks import Launched, environment, free_port, nobody_else, process
+from tests.ranks import LONGEST, Launched, environment, free_port, nobody_else, process
 from tests.runs import asked, same, weights
 from tests.test_data_parallel import alone
 
@@ -104,7 +104,7 @@ def test_a_rank_whose_store_stands_still_ends_in_time():
         for rank, fault in enumerate(("first-stands-still", "none"))
     )
     try:
-        _, said = second.communicate(timeout=60)
+        _, said = second.communicate(timeout=LONGEST)
     finally:
         first.kill()
         first.communicate()
@@ -118,7 +118,7 @@ def test_a_rank_that_waits_for_others_can_be_stopped():
     with pytest.raises(TimeoutExpired):
         waiting.communicate(timeout=8)
     waiting.send_signal(SIGTERM)
-    _, said = waiting.communicate(timeout=20)
+    _, said = waiting.communicate(timeout=LONGEST)
     assert waiting.returncode == 1
     assert said == "Error: rank 1: stopped before the ranks had met; nothing was changed\n"
 
@@ -136,7 +136,7 @@ def test_ranks_that_differ_train_nothing(tmp_path, fault):
 
 def ended(*processes):
     """Exit status and what was said, of each."""
-    said = [each.communicate(timeout=60) for each in processes]
+    said = [each.communicate(timeout=LONGEST) for each in processes]
     assert not any(out for out, _ in said)
     return [(each.returncode, err) for each, (_, err) in zip(processes, said, strict=True)]
 

@@ -194,7 +194,7 @@ def test_called_on_every_rank_it_gives_each_the_same_verdict(tmp_path):
         )
         for rank in range(2)
     ]
-    one, other = (process.communicate(timeout=120)[0] for process in found)
+    one, other = (process.communicate(timeout=600)[0] for process in found)
     assert one == other
     assert "raised ValueError: not on this rank" in one
     assert "\nTrue\n" in one
