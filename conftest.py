@@ -1,5 +1,6 @@
 """The grid that every test runs on, shards of it, the header, and shape checking while testing."""
 
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +40,7 @@ def _timing(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.pop("UV", None)  # by which commands are told as `uv run` has them
     if _timing(config):
         config.option.randomly_reorganize = False  # opponents are timed one after the other
     else:

@@ -18,6 +18,7 @@ from manual_backprop.commands import (
     check_device,
     html_option,
     json_option,
+    program,
     to_stdout,
     typed,
     write_report,
@@ -274,7 +275,7 @@ def _found(name: str, others: Iterable[str] = ()) -> "tuple[Op, list[str]]":
         return owners[name], [name]
     what, known = ("backward", owners) if name.startswith("back_") else ("operator", ops)
     close = get_close_matches(name, [*known, *others], cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else "manual-backprop list names them"
+    hint = f"did you mean {' or '.join(close)}?" if close else f"{program()} list names them"
     raise click.BadParameter(f"no {what} {typed!r}; {hint}", param_hint="NAME")
 
 

@@ -19,6 +19,11 @@ TYPED = "manual_backprop.typed"  # where a context of click keeps the command
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
+def program() -> str:
+    """What stands before a command that is told: where `uv run` started this one, that too."""
+    return "uv run manual-backprop" if os.environ.get("UV") else "manual-backprop"
+
+
 class Mistake(click.ClickException):
     """What was asked for, or a file that it needs, is wrong: a sentence, and exit status 2."""
 

@@ -107,7 +107,7 @@ def terminal() -> str:
         said = subprocess.run(
             [sys.executable, "-m", "manual_backprop", "check", "mine.py"],
             capture_output=True, text=True, check=False, cwd=name,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1",
+            env=os.environ | {"PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", "UV": "uv",
                               "COLUMNS": str(COLUMNS), "TERM": "xterm-256color"},
         )  # fmt: skip
     if said.returncode != 1:

@@ -111,6 +111,7 @@ def write(folder, block):
 @with_blocks("console", [*RUN, MESH])
 def test_the_commands_of_a_page_print_what_stands_below_them(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UV", "uv")  # as `uv run` does
     ran = 0
     for block in blocks_of(page):
         if block.language == "py":

@@ -72,14 +72,14 @@ def takes(line, options):
         return all(
             word in SHORT or word.removeprefix("--").replace("-", "_") in options for word in asked
         ) and all((ROOT / word).exists() for word in rest if word.startswith("tests/"))
-    if program == "python" and rest[0] == "-m":
+    if program == "python" and rest[:1] == ["-m"]:
         if find_spec(rest[1]) is None:
             return False
         command = getattr(import_module(rest[1]), "main", None)
         parses = isinstance(command, click.Command)
         return click_takes(command, rest[2:]) if parses else not rest[2:]
     if program == "python":
-        return rest[0] == "FILE" or (ROOT / rest[0]).exists()  # FILE is the reader's own
+        return rest in ([], ["FILE"]) or (ROOT / rest[0]).exists()  # FILE is the reader's own
     if program == "sphinx-build":
         source = next(word for word in rest if not word.startswith("-"))
         return (ROOT / source / "conf.py").exists()

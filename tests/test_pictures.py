@@ -22,6 +22,7 @@ def terminal():
 @pytest.mark.process
 def test_the_terminal_shows_the_file_and_what_check_prints_of_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UV", "uv")
     (tmp_path / "mine.py").write_text(MINE, "utf-8")
     done = CliRunner().invoke(main, ["check", "mine.py"])
     assert done.exit_code == 1

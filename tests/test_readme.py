@@ -57,7 +57,7 @@ def facts():
         f"after dividing by {times} nothing is left over",
         f"a table of {WORDS[rows]} backwards",
         f"on {WORDS[len(DTYPES)]} dtypes and {WORDS[len(LAYOUTS)]} memory layouts",
-        f"{WORDS[lines_of_the_judging()].capitalize()} lines judge it",
+        f"{WORDS[lines_of_the_judging()].capitalize()} lines below it in the same file judge it",
         "1 is not subtracted from p at the target of each row",
         "forgot the 1 at the target",
         "at a batch of 1",

@@ -20,6 +20,7 @@ from manual_backprop.check.process import judge
 from manual_backprop.commands import (
     Mistake,
     html_option,
+    program,
     read_schema,
     to_stdout,
     typed,
@@ -79,7 +80,7 @@ class Operator(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         if value in names:
             return str(value)
         close = get_close_matches(str(value), names, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else "see `manual-backprop list`"
+        hint = f"did you mean {close[0]}?" if close else f"see `{program()} list`"
         return self.fail(f"no operator {value!r}; {hint}", param, ctx)
 
 

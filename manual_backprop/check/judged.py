@@ -158,6 +158,11 @@ def _of_error(said: str, known: Sequence[str]) -> str:
         close = get_close_matches(name[1], known, n=1, cutoff=0.6)
         guess = f"Did you mean {close[0]}?" if close else "Is it misspelt?"
         return remedy(name[1]) or f"{guess} The function knows {', '.join(known)}."
+    if "tensors of a single element can be converted to an index" in said:
+        return (
+            "Python's list times a tensor. [x > 0] in a formula is 1 where the condition holds, "
+            "else 0; in code that is the mask itself, (x > 0) * grad_out."
+        )
     if "EOFError" in said:
         return "Leave input() out: nobody is there to answer while the function is judged."
     if "cannot be multiplied" in said:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from manual_backprop.check.page import Page, Writer, shape_text
+from manual_backprop.commands import program
 from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.report.console import Report
 
@@ -171,10 +172,10 @@ def _finding(page: Writer, record: dict[str, Any], hints: int) -> None:
 def _more(record: dict[str, Any], code: str, hints: int) -> Iterator[str]:
     """Where more is told: by the next hint, and on the page of a code that is named."""
     if hints < 3 or (hints == 3 and record["derivation"]):
-        yield f"--hints {hints + 1} tells {MORE[hints]}"
+        yield f"the same with --hints {hints + 1} tells {MORE[hints]}"
     example = EXAMPLES.get(code)  # of another operator: this one's would be the solution
     if hints >= 2 and example and example.operator != record["operator"] and code not in UNLIKE:
-        yield f"`manual-backprop explain {code}` shows the smallest example"
+        yield f"`{program()} explain {code}` shows the smallest example"
     if code == "unknown":
         if record["formula"].startswith(NETWORK) and not record["steps"]:
             yield (

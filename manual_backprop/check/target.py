@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from manual_backprop.check.load import Refused, load
+from manual_backprop.commands import program
 from manual_backprop.judge.draw import floating
 from manual_backprop.judge.verdict import error_at
 from manual_backprop.op import BadOp, Op, check_backward
@@ -114,12 +115,15 @@ def _target(
         if (found := OPS.get(stem)) is not None:
             return _checked(Target(found, function, False, _forward(own, found)))
     stem = name.removeprefix("back_")
+    numbers = 'samples = {"rows": lambda rand, n=11, i=7: (rand(n, i),)}'
+    if stem in own:
+        raise _Unknown(f"{stem} is there; what is missing is inputs to try it on: {numbers}")
     close = get_close_matches(stem, OPS, n=1, cutoff=0.6)
     hint = f"Did you mean back_{close[0]}? Or give" if close else "Give"
     raise _Unknown(
         f"{name} is the backward of no operator that is known. {hint} --of with one of "
-        f"`manual-backprop list`, or put its forward beside it, def {stem}(x): ..., and inputs to "
-        f'try it on: samples = {{"rows": lambda rand, n=11, i=7: (rand(n, i),)}}'
+        f"`{program()} list`, or put its forward beside it, def {stem}(x): ..., and inputs to "
+        f"try it on: {numbers}"
     )
 
 

@@ -14,7 +14,7 @@ import click
 
 from manual_backprop.check.command import status
 from manual_backprop.check.process import judge
-from manual_backprop.commands import Mistake
+from manual_backprop.commands import Mistake, program
 from manual_backprop.exercise.write import ORDER, exercise_text, file_name, is_unwritten, title
 
 TIMEOUT = 60.0  # seconds, of each function
@@ -47,7 +47,7 @@ def list_(folder: Path) -> None:
         line = f"{number:>2}  {name:<14} {shorten(title(name), 48, placeholder=' ...')}"
         click.echo(click.style(f"{state:<12}", fg=None if state == "not started" else STATES[state],
                                dim=state == "not started") + line)  # fmt: skip
-    click.echo(f"\nin {folder}; `manual-backprop exercise next` goes on")
+    click.echo(f"\nin {folder}; `{program()} exercise next` goes on")
 
 
 @exercise.command()
@@ -93,7 +93,7 @@ def next_(folder: Path, hints: int) -> None:
         click.secho(f"right: {', '.join(started)}", fg="green")
     missing = [name for name in ORDER if name not in started]
     if not missing:
-        click.echo("That was the last one. `manual-backprop list` names other operators to write.")
+        click.echo(f"That was the last one. `{program()} list` names other operators to write.")
         return
     _write(folder, missing[0], force=False)
 
@@ -142,4 +142,4 @@ def _write(folder: Path, name: str, *, force: bool) -> None:
     except OSError as error:
         raise Mistake(f"cannot write {file}: {error.strerror}") from error
     click.echo(f"wrote {file}: {title(name)}")
-    click.echo(f"write its last function, then: manual-backprop check {quote(str(file))}")
+    click.echo(f"write its last function, then: {program()} check {quote(str(file))}")

@@ -11,6 +11,8 @@ from pathlib import Path
 from shlex import quote
 from textwrap import fill
 
+from manual_backprop.commands import program
+
 HOME = Path(__file__).parents[1]
 ORDER = (
     "lin", "relu", "mse", "sigmoid", "softmax", "cross_entropy", "sigmoid_mlp", "batch_norm",
@@ -112,7 +114,7 @@ def _question(
         "Take away the parameters that you do not use: those that stay are what a forward pass",
         "has to save. Then",
         "",
-        f"    manual-backprop check {quote(file.as_posix())}",
+        f"    {program()} check {quote(file.as_posix())}",
     ]
     return "\n".join(lines) + "\n"
 

@@ -229,7 +229,8 @@ CODES = {
     # rounding and the forward
     "kink": Code(
         "Exactly on a kink, another slope than PyTorch's.",
-        "Turn > into >= or >= into >, or set that entry by torch.where.",
+        "There two slopes meet. A mask decides by > or >= which of them is taken: write the other "
+        "one, or set that entry by torch.where.",
     ),
     "unstable": Code(
         "An intermediate overflows in float16, where the gradient itself is representable.",

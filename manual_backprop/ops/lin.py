@@ -11,7 +11,6 @@ Derivation
 Every leading axis is a batch: w and b were lent to each row, so their gradients are collected from
 every row.
 
-Read first: relu
 Source: Giles, An extended collection of matrix derivative results for forward and reverse mode
     automatic differentiation (2008), 2.2.2
 """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from manual_backprop.check.page import Page
+from manual_backprop.commands import program
 from manual_backprop.judge.codes import CODES
 from manual_backprop.judge.examples import EXAMPLES, WITHOUT
 
@@ -44,7 +45,7 @@ def show_codes(console: Console) -> None:
     for name, code in CODES.items():
         page.say(name, "bold", code.meaning, label)
     page.line()
-    page.line("manual-backprop explain CODE shows an example, and how to mend it.")
+    page.line(f"{program()} explain CODE shows an example, and how to mend it.")
 
 
 def show_code(console: Console, name: str, *, verdict: bool) -> None:
@@ -70,7 +71,7 @@ def show_code(console: Console, name: str, *, verdict: bool) -> None:
     page.line()
     page.code(indent(example.mended, "    "))
     page.line()
-    page.line(f"manual-backprop explain {example.operator} derives it.", "dim")
+    page.line(f"{program()} explain {example.operator} derives it.", "dim")
 
 
 def _show_finding(page: Page, verdict: "Verdict") -> None:

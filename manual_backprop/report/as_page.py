@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from manual_backprop.commands import program
 from manual_backprop.judge.draw import axes
 from manual_backprop.op import Op
 from manual_backprop.registry import is_network, read_first
@@ -83,8 +84,8 @@ def show_list(console: Console, ops: Sequence[Op]) -> None:
         )
     console.print(table)
     console.print(
-        "In the order in which one learns them; a network is composed of operators. "
-        "manual-backprop explain NAME shows one whole, manual-backprop verify NAME proves it."
+        "Each behind those that it rests on; a network is composed of operators. "
+        f"{program()} explain NAME shows one whole, {program()} verify NAME proves it."
     )
 
 

@@ -17,14 +17,16 @@ from manual_backprop.judge.verdict import Finding
 from scripts.site.cache import ROOT, computed, digest
 from scripts.site.findings import Contradicted, fields
 
-ranks: Any = import_module("tests.across_ranks")
+# Not by name: as a test, none of them is annotated.
+apart: Any = import_module("tests.ranks_apart")
 means: Any = import_module("tests.mean_over_ranks")
+ranks: Any = import_module("tests.across_ranks")
 
 # code -> a wrong backward, and the right one of the same operator
 EXAMPLES = {
     "not-a-dtensor": (ranks.back_plain_tensor, ranks.back_reduced_once),
     "placement": (ranks.back_part_does_not_fit, ranks.back_reduced_once),
-    "collective-mismatch": (ranks.back_one_rank_waits, ranks.back_reduced_once),
+    "collective-mismatch": (apart.back_one_rank_waits, ranks.back_reduced_once),
     "missing-all-reduce": (ranks.back_never_reduced, ranks.back_left_partial),
     "doubled-all-reduce": (ranks.back_reduced_and_partial, ranks.back_left_partial),
     "averaged-all-reduce": (ranks.back_averaged, ranks.back_reduced_once),
@@ -44,8 +46,10 @@ def verdicts() -> dict[str, Any]:
         Contradicted: it says something else than the code.
     """
     judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [Path(__file__), Path(str(ranks.__file__)), Path(str(means.__file__))]
-    found: dict[str, Any] = computed("mesh", digest([*judge, *own]), _judged)
+    own = [Path(str(module.__file__)) for module in (ranks, means, apart)]
+    site = Path(__file__).parent.glob("*.py")
+    package = (ROOT / "manual_backprop").glob("*.py")
+    found: dict[str, Any] = computed("mesh", digest([*judge, *own, *site, *package]), _judged)
     return found
 
 
