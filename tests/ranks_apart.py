@@ -84,7 +84,34 @@ def back_one_rank_hangs(x, w, grad_out):
     return back_left_partial(x, w, grad_out)
 
 
+class Layer:
+    """A backward may do its work in methods."""
+
+    def grads(self, x, w, grad_out):
+        grad_w = x.T @ grad_out
+        if len(self.mine(x)) < 6:
+            torch.zeros(3) + torch.zeros(4)
+        return grad_out @ w.T, grad_w
+
+    @staticmethod
+    def mine(x):
+        return x._local_tensor
+
+
+LAYER = Layer()
+
+
+def back_part_unseen_in_a_method(x, w, grad_out):
+    return LAYER.grads(x, w, grad_out)
+
+
+def back_words_of_gloo(x, w, grad_out):
+    raise RuntimeError("my cache lookup timed out")
+
+
 APART = {
+    back_part_unseen_in_a_method: ("raises", ""),
+    back_words_of_gloo: ("raises", ""),
     back_one_rank_waits: ("collective-mismatch", ""),
     back_one_rank_raises: ("raises", ""),
     back_one_line_raises: ("raises", ""),

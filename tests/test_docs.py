@@ -12,6 +12,7 @@ from manual_backprop.registry import OPS
 from scripts.speed.pages import MARK
 from tests.blocks import COMMAND, ELSEWHERE, LADDER, MESH, RUN, blocks, blocks_of, file_named
 from tests.blocks import has_something_behind_it as backed
+from tests.shown import assert_shown
 from tests.test_face import PAGES, ROOT
 
 MEASURED = re.compile(
@@ -89,15 +90,6 @@ def test_the_code_of_a_page_runs_and_prints_what_stands_below_it(page):
     assert said == "", f"{page.name} does not show that it prints {said!r}"
 
 
-def masked(lines):
-    """Without numbers, whose last digits are the machine's own, and without its description."""
-    return [
-        re.sub(r"-?\d[\d.,e+-]*", "0", line).split()
-        for line in lines
-        if line.strip() and not line.startswith("torch ")
-    ]
-
-
 def write(folder, block):
     """A file's text, or its last function, into the file that the sentence names."""
     file, text = folder / file_named(block), block.text
@@ -119,11 +111,11 @@ def test_the_commands_of_a_page_print_what_stands_below_them(page, tmp_path, mon
         elif block.language == "console":
             command, *shown = block.text.splitlines()
             words = command.removeprefix(COMMAND).split()
-            printed = masked(CliRunner().invoke(main, words).stdout.splitlines())
+            printed = CliRunner().invoke(main, words).stdout.splitlines()
             if shown[0] == "...":  # and then the end of it
                 shown = shown[1:]
                 printed = printed[-len(shown) :]
-            assert printed == masked(shown)
+            assert_shown("\n".join(shown), "\n".join(printed))
             ran += 1
     assert ran
 

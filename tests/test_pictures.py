@@ -9,7 +9,7 @@ from PIL import Image
 from manual_backprop.cli import main
 from scripts.pictures import FOLDER, MINE, REPORT, TERMINAL, text_of
 from tests.blocks import README
-from tests.test_docs import masked
+from tests.shown import assert_shown
 
 LARGEST = 300_000  # bytes
 WIDTH = 2 * 830  # pixels at least: twice what a forge gives a README
@@ -32,7 +32,7 @@ def test_the_terminal_shows_the_file_and_what_check_prints_of_it(tmp_path, monke
 
     assert shown[0] == "$ cat mine.py"
     assert "\n".join(shown[1:command]).rstrip() == MINE.rstrip()
-    assert masked(shown[command + 1 :]) == masked(done.stdout.splitlines())
+    assert_shown("\n".join(shown[command + 1 :]), done.stdout)
 
 
 def test_the_terminal_needs_nothing_from_elsewhere():

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -22,6 +23,7 @@ from manual_backprop.report.as_json import schema
 from tests import across_ranks as ranks
 from tests import mean_over_ranks as means
 from tests import ranks_apart as apart
+from tests.shown import assert_shown
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/mesh.md").read_text("utf-8")
@@ -83,6 +85,14 @@ def test_a_rank_that_ends_or_hangs_is_the_verdict_and_the_next_one_is_judged(cap
     assert codes(uneven) == {("crash", "")}
     assert re.search(r"rank . of 2 ended with SIGABRT: .*length", str(uneven))
     assert "rank 0: rows here: 6\n" in capfd.readouterr().err
+
+
+def test_once_ranks_are_apart_no_other_axis_is_tried():
+    samples = {"rows": lambda rand, n=11, o=5: (rand(n, 7), rand(7, o))}
+    op = replace(ranks.op_of(apart.back_one_rank_raises), samples=samples)
+    (verdict,) = judged([(op, apart.back_one_rank_raises)], 2, timeout=8.0, **ASKED)
+    assert [finding.layout for finding in verdict.findings] == ["n over 2 ranks"]
+    assert verdict.axes == {"back_one_rank_raises": ("n",)}
 
 
 def test_what_has_no_axis_to_shard_is_not_right():
@@ -148,11 +158,7 @@ def test_the_page_shows_what_is_printed():
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         exec(compile(code, "mesh.md", "exec"), {})
-    assert words(said.getvalue()) == words(shown)
-
-
-def words(text):
-    return re.sub(r"[-+0-9.e]+", "0", text).split()
+    assert_shown(shown, said.getvalue())
 
 
 ON_EVERY_RANK = """

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dis import opmap
+from functools import partial
 from inspect import unwrap
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -40,7 +41,8 @@ def kernels_own(error: Exception) -> bool:
 def waited(error: Exception) -> bool:
     """Whether a collective gave up waiting for another rank."""
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in WAITED)
+    known = isinstance(error, RuntimeError) and not _by_author(error)
+    return known and any(words in said for words in WAITED)
 
 
 def _by_author(error: Exception) -> bool:
@@ -85,24 +87,51 @@ def by_hand(backward: Callable[..., Any]) -> Iterator[list[str]]:
 
 
 def _names(function: Callable[..., Any]) -> set[str]:
-    """What a function and those that it calls by name look up, torch's own left out."""
+    """What a function looks up by name, and all that it calls: functions, methods, those of a
+    module or an object that it knows. Torch's own are left out.
+    """
     names: set[str] = set()
-    seen: set[CodeType] = set()
+    seen: set[int] = set()
 
-    def look(code: CodeType, known: dict[str, Any]) -> None:
-        if code in seen or code.co_filename.startswith(TORCH):
+    def look(value: Any) -> None:
+        value = unwrap(getattr(value, "__func__", value))
+        if id(value) in seen:
             return
-        seen.add(code)
-        names.update(code.co_names)
-        for inner in code.co_consts:
-            if isinstance(inner, CodeType):
-                look(inner, known)
-        for name in code.co_names:
-            called = known.get(name)
-            if isinstance(called, FunctionType):
-                look(called.__code__, called.__globals__)
+        seen.add(id(value))
+        if isinstance(value, FunctionType):
+            inside(value.__code__, {**value.__globals__, **_closure(value)})
+        elif isinstance(value, partial):
+            look(value.func)
+        else:
+            for owner in (value if isinstance(value, type) else type(value)).__mro__:
+                for member in vars(owner).values():
+                    method = getattr(member, "fget", getattr(member, "__func__", member))
+                    if isinstance(method, FunctionType):
+                        look(method)
 
-    plain: Any = unwrap(function)
-    if isinstance(plain, FunctionType):
-        look(plain.__code__, plain.__globals__)
+    def inside(code: CodeType, known: dict[str, Any]) -> None:
+        if code.co_filename.startswith(TORCH):
+            return
+        names.update(code.co_names)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                inside(constant, known)
+        for name in (*code.co_names, *code.co_freevars):
+            if isinstance(module := known.get(name), ModuleType):
+                for called in code.co_names:
+                    if isinstance(one := vars(module).get(called), FunctionType):
+                        look(one)
+            elif name in known:
+                look(known[name])
+
+    look(function)
     return names
+
+
+def _closure(function: FunctionType) -> dict[str, Any]:
+    """What it has from the functions around it, by name."""
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a cell that is still empty
+            found[name] = cell.cell_contents
+    return found
