@@ -119,16 +119,6 @@ def test_a_command_that_does_not_exist_is_noticed(line, pytestconfig):
     assert not takes(line, vars(pytestconfig.option))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_relative_link_leads_to_a_file(page):
-    prose = re.sub(r"```.*?```|`[^`\n]*`\)?", "", page.read_text("utf-8"), flags=re.DOTALL)
-    links = re.findall(r"\]\(([^)\s]+)\)", prose)
-    files = [link.partition("#")[0] for link in links if not re.match(r"\w+:|#", link)]
-    paths = [(page.parent / file).resolve() for file in files]
-    there = [path.exists() or any(map(path.is_relative_to, MADE)) for path in paths]
-    assert all(there), [file for file, found in zip(files, there, strict=True) if not found]
-
-
 def test_the_version_is_the_same_wherever_it_stands():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == version
