@@ -54,11 +54,7 @@ def kept() -> frozenset[Path]:
 def anchors(page: Path) -> frozenset[str]:
     """Of a page's headings, as forges make them."""
     tokens = MARKDOWN.parse(page.read_text("utf-8"))
-    texts = [
-        after.content
-        for token, after in pairwise(tokens)
-        if token.type == "heading_open"
-    ]
+    texts = [after.content for token, after in pairwise(tokens) if token.type == "heading_open"]
     return frozenset(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts)
 
 
