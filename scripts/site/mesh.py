@@ -18,13 +18,14 @@ from scripts.site.cache import ROOT, computed, digest
 from scripts.site.findings import Contradicted, fields
 
 ranks: Any = import_module("tests.across_ranks")
+apart: Any = import_module("tests.ranks_apart")
 means: Any = import_module("tests.mean_over_ranks")
 
 # code -> a wrong backward, and the right one of the same operator
 EXAMPLES = {
     "not-a-dtensor": (ranks.back_plain_tensor, ranks.back_reduced_once),
     "placement": (ranks.back_part_does_not_fit, ranks.back_reduced_once),
-    "collective-mismatch": (ranks.back_one_rank_waits, ranks.back_reduced_once),
+    "collective-mismatch": (apart.back_one_rank_waits, ranks.back_reduced_once),
     "missing-all-reduce": (ranks.back_never_reduced, ranks.back_left_partial),
     "doubled-all-reduce": (ranks.back_reduced_and_partial, ranks.back_left_partial),
     "averaged-all-reduce": (ranks.back_averaged, ranks.back_reduced_once),
@@ -44,7 +45,7 @@ def verdicts() -> dict[str, Any]:
         Contradicted: it says something else than the code.
     """
     judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [Path(__file__), Path(str(ranks.__file__)), Path(str(means.__file__))]
+    own = [Path(__file__), *(Path(str(module.__file__)) for module in (ranks, apart, means))]
     found: dict[str, Any] = computed("mesh", digest([*judge, *own]), _judged)
     return found
 
