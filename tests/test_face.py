@@ -22,7 +22,7 @@ from manual_backprop.cli import main
 ROOT = Path(__file__).parents[1]
 FOLDERS = [f for f in ROOT.iterdir() if f.name == ".github" or not f.name.startswith(".")]
 PAGES = [*ROOT.glob("*.md"), *(page for f in FOLDERS if f.is_dir() for page in f.rglob("*.md"))]
-# What the site is made of when it is built; then Sphinx holds the links into it.
+# What is made when the site is built.
 MADE = [
     ROOT / line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if "/docs/" in line
 ]
