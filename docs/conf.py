@@ -6,7 +6,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import manual_backprop
-from scripts.site.verdicts import counts
 
 project = "manual_backprop"
 author = "The manual_backprop developers"
@@ -27,10 +26,9 @@ extensions = [
 nitpicky = True
 nitpick_ignore_regex = [("py:class", r"(torch|collections)\..*")]  # no inventory is fetched
 
-myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath", "substitution"]
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "dollarmath"]
+myst_fence_as_directive = ["math"]
 myst_heading_anchors = 3
-
-myst_substitutions = counts()
 
 mathjax_path = "mathjax/tex-svg.js"  # which scripts/site/extension.py lays there
 mathjax3_config = {"options": {"enableMenu": False}, "svg": {"fontCache": "local"}}

@@ -5,12 +5,14 @@
 
 A mistake that passes, a right backward that is accused, or a cause that is found for random numbers
 is a fault of the judge. A mistake without a name ("unknown") is an honest gap.
+How many there are of each is written into the page on the judge.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from time import perf_counter
 
 import click
@@ -18,15 +20,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from manual_backprop import commands
 from manual_backprop.judge.verdict import Finding
 from manual_backprop.judge.verify import PARTS, verify
 from manual_backprop.op import Op
+from scripts.speed.pages import filled_from, written
 from tests.mistakes import Backward, Mistake, mistakes, rights
 from tests.mistakes.corruptions import corruptions
 
 LAYOUTS = ("contiguous", "strided")
 NOT_MADE = tuple(part for part in PARTS if part != "made")
 PASSES = "passes"
+ROOT = Path(__file__).parents[1]
+PAGE = "docs/judge.md"
 
 
 @cache  # what keeps state between calls is judged once, as by somebody who tries it for once
@@ -117,6 +123,31 @@ def invented(seeds: int, every: int = 1) -> Invented:
     return score
 
 
+def counts() -> dict[str, int]:
+    """How many backwards the judge is judged by, and of how many forwards the wrong ones are."""
+    wrong = mistakes()
+    return {
+        "mistakes": len(wrong),
+        "forwards": len({one.op for one in wrong}),
+        "rights": len(rights()),
+    }
+
+
+def filled(text: str) -> str:
+    """The page on the judge with the numbers between its marks written anew.
+
+    Raises:
+        commands.Mistake: a mark asks for what is not counted.
+    """
+    return filled_from(text, counts(), {}, _number)
+
+
+def _number(of: dict[str, int], name: str) -> str:
+    if name not in of:
+        raise commands.Mistake(f"{PAGE}: {name!r} is not counted; there are {', '.join(of)}")
+    return str(of[name])
+
+
 def _table(found: dict[str, Score]) -> Table:
     table = Table(title="Mistakes as people make them")
     table.add_column("family")
@@ -140,7 +171,7 @@ def _table(found: dict[str, Score]) -> Table:
 @click.command()
 @click.option("--seeds", default=1, show_default=True, help="Draws of the corruptions.")
 def main(seeds: int) -> None:
-    """Judge every mistake, right backward and corruption of the corpus."""
+    """Judge every mistake, right backward and corruption; write into docs/judge.md how many."""
     torch.set_num_threads(1)
     start = perf_counter()
     found = scored(mistakes())
@@ -160,14 +191,16 @@ def main(seeds: int) -> None:
     for line in (*said, *spoiled.passed, *spoiled.invented):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     kinds = Counter(one.taxonomy for one in mistakes() if one.taxonomy)
-    forwards = len({one.op for one in mistakes()})
-    console.print(f"{len(mistakes())} mistakes of {len(kinds)} kinds in {forwards} forwards")
+    of = counts()
+    console.print(f"{of['mistakes']} mistakes of {len(kinds)} kinds in {of['forwards']} forwards")
     console.print(f"{count - len(said)} of {count} right backwards pass")
     console.print(
         f"{spoiled.count - len(spoiled.passed)} of {spoiled.count} corruptions rejected, "
         f"{len(spoiled.invented)} causes invented"
     )
     console.print(f"{perf_counter() - start:.0f} s")
+    for file in written(ROOT, (PAGE,), filled, {}, of):
+        console.print(f"wrote {file.relative_to(ROOT)}")
     passed = any(score.passed for score in found.values())
     raise SystemExit(passed or bool(said or spoiled.passed or spoiled.invented))
 

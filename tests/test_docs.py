@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from manual_backprop.cli import main
-from manual_backprop.registry import OPS
 from scripts.speed.pages import MARK
 from tests.blocks import COMMAND, ELSEWHERE, LADDER, MESH, RUN, blocks, blocks_of, file_named
 from tests.blocks import has_something_behind_it as backed
@@ -135,9 +134,3 @@ def test_every_command_named_is_one():
     for page in PAGES:
         for name in re.findall(r"manual-backprop (\w+)", page.read_text("utf-8")):
             assert name in main.commands
-
-
-def test_every_operator_linked_to_is_one():
-    for page in PAGES:
-        for name in re.findall(r"\(operators/(\w+)\.md\)", page.read_text("utf-8")):
-            assert name == "index" or name in OPS

@@ -4,7 +4,19 @@ from collections import Counter
 
 import pytest
 
-from scripts.mistakes import NOT_MADE, first_finding, invented, is_unseen, scored
+from manual_backprop import commands
+from scripts.mistakes import (
+    NOT_MADE,
+    PAGE,
+    ROOT,
+    counts,
+    filled,
+    first_finding,
+    invented,
+    is_unseen,
+    scored,
+)
+from scripts.speed.pages import MARK
 from tests.every import long
 from tests.mistakes import mistakes, rights
 
@@ -74,3 +86,15 @@ def test_the_corpus_is_as_broad_as_what_people_report():
     assert len({one.op for one in mistakes()}) >= 25
     names = Counter(one.name for one in (*mistakes(), *rights()))
     assert max(names.values()) == 1, names.most_common(3)
+
+
+def test_the_page_on_the_judge_says_how_many_there_are():
+    text = (ROOT / PAGE).read_text("utf-8")
+    assert [name for _, name, _ in MARK.findall(text)] == [*counts()]
+    if filled(text) != text:
+        pytest.fail(f"{PAGE} is not what tests/mistakes has: run `python -m scripts.mistakes`")
+
+
+def test_a_number_that_is_not_counted_is_named():
+    with pytest.raises(commands.Mistake, match="'mistake' is not counted; there are mistakes,"):
+        filled("<!-- number: mistake -->1<!-- end -->")

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +16,14 @@ from scripts.site.articles import _computed
 from scripts.site.findings import Contradicted
 from scripts.site.live import operators
 from scripts.site.numbers import matrix, number
+from scripts.site.page_links import on_the_site, pages
 from scripts.site.verdicts import _wrong
 from scripts.site.worked import UPSTREAM, worked
 from scripts.site.wrong import WRITTEN, Wrong, wrong_versions
 from tests.every import every_op
+from tests.forge import anchors
+
+ROOT = Path(__file__).parents[1]
 
 
 @every_op
@@ -142,3 +147,19 @@ def test_what_was_mended_is_not_mended_again():
     page = '<p class="caption" role="heading"><div id="search-results"></div>'
     assert mended(page) != page
     assert mended(mended(page)) == mended(page)
+
+
+@every_op
+def test_a_link_to_an_operators_file_leads_to_its_page(op):
+    file = Path(inspect.getfile(inspect.unwrap(op.forward))).relative_to(ROOT)
+    linked = f"[{op.name}](../{file.as_posix()}), [another](../manual_backprop/op.py)"
+    assert on_the_site(linked) == (
+        f"[{op.name}](operators/{op.name}.md), [another](../manual_backprop/op.py)"
+    )
+
+
+def test_what_the_pages_are_made_of_is_there():
+    for target in pages():
+        file, _, anchor = target.partition("#")
+        assert (ROOT / "docs" / file).exists()
+        assert not anchor or anchor in anchors(ROOT / "docs" / file)

@@ -16,6 +16,7 @@ from scripts.site import live, pages
 from scripts.site.accessible import mend
 from scripts.site.cache import FOLDER, ROOT
 from scripts.site.nodes import derivation_block, formula_block
+from scripts.site.page_links import on_the_site
 from scripts.site.page_text import page_text
 
 
@@ -42,6 +43,11 @@ class Derivation(SphinxDirective):
 def write_pages(app: Sphinx) -> None:
     """Write what is generated beside what is written by hand."""
     pages.write(Path(app.srcdir))
+
+
+def lead_to_pages(_app: Sphinx, _docname: str, source: list[str]) -> None:
+    """Let links to what pages are made of lead to these."""
+    source[0] = on_the_site(source[0])
 
 
 def finish(app: Sphinx, error: Exception | None) -> None:
@@ -92,5 +98,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("live", Live)
     app.connect("autodoc-process-docstring", escape)
     app.connect("builder-inited", write_pages)
+    app.connect("source-read", lead_to_pages)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -22,7 +22,6 @@ from manual_backprop.report.as_code import judged
 from scripts.site.cache import ROOT, digest, keep, kept
 from scripts.site.findings import Contradicted, fields
 from scripts.site.wrong import Wrong, wrong_versions
-from tests.mistakes import mistakes, rights
 
 SEED = 0
 
@@ -42,16 +41,6 @@ def all_verdicts() -> dict[str, Any]:
             found[name] = value
             keep(name, keys[name], value)
     return found
-
-
-def counts() -> dict[str, int]:
-    """How many backwards the judge is judged by, for the page on it."""
-    wrong = mistakes()
-    return {
-        "mistakes": len(wrong),
-        "forwards": len({one.op for one in wrong}),
-        "rights": len(rights()),
-    }
 
 
 def _long(name: str) -> int:
