@@ -24,13 +24,13 @@ def _ethernet(gigabits: float, latency: float) -> Network:
 # What is usual, not measured. Ethernet through the kernel's TCP: 20 µs between two programs at
 # 10 Gbit is measured by Hurwitz & Feng, Initial end-to-end performance evaluation of 10-Gigabit
 # Ethernet (2003). NVLink, 18 links of 25 GB/s each way at an H100, and InfiniBand: the latencies of
-# a ring's turn with which NCCL chooses its algorithms, src/graph/tuning.cc.
+# a ring's turn by the protocol LL128 with which NCCL chooses its algorithms, src/graph/tuning.cc.
 NETWORKS = (
     _ethernet(1, 50e-6),
     _ethernet(10, 20e-6),
     _ethernet(100, 10e-6),
     Network("400 Gbit InfiniBand", 4e-6, 50e9),
-    Network("NVLink", 3.4e-6, 450e9),
+    Network("NVLink", 1.9e-6, 450e9),
 )
 
 

@@ -55,7 +55,8 @@ def show(root: Path, bandwidth: float, latency: float, rows: int, faster: float)
     best = kept.best(rows, network, faster)
     seconds = kept.same_batch(rows, best, network, faster)
     console.print(
-        f"\nWith {rows:,} rows in all the step is shortest with {best:,} rank{'s' * (best != 1)}"
+        f"\nWith {rows:,} row{'s' * (rows != 1)} in all the step is shortest with {best:,} "
+        f"rank{'s' * (best != 1)}"
         f"{' or more' * (best == MOST)}: {engineering(seconds, 's')}, {times(one / seconds)} times "
         f"as fast as one. Computed for {engineering(bandwidth * 8, 'bit/s')} and "
         f"{engineering(latency, 's')} from what one core of "

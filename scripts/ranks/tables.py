@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -106,10 +107,12 @@ def _named(same: str, case: Measured) -> list[str]:
 
 
 def _of_one(cases: list[Measured]) -> tuple[float, float]:
-    """Images per second of one rank, and of one process that updates within the product."""
+    """Images per second of one rank, and of it or one process that updates within the product,
+    whichever is faster.
+    """
     (one,) = (case for case in cases if case.sizes["ranks"] == 1)
-    n = one.sizes["n"]
-    return n / one.opponents[HAND].seconds, n / one.opponents[ONE].seconds
+    n, seconds = one.sizes["n"], one.opponents[HAND].seconds
+    return n / seconds, n / min(seconds, one.opponents[ONE].seconds)
 
 
 def _titled(same: str) -> str:
@@ -219,17 +222,22 @@ TABLES: dict[str, Callable[[Kept], str]] = {
 }
 
 
-def _off(kept: Kept) -> list[float]:
-    """How far the model without hiding is from each step of several ranks, as a ratio above 1."""
-    cases = [c for some in kept.races.values() for c in some if c.sizes["ranks"] > 1]
-    ratios = [kept.here(c, hidden=False) / c.opponents[HAND].seconds for c in cases]
-    return [max(ratio, 1 / ratio) for ratio in ratios]
+def _measured(kept: Kept, *, alone: bool) -> "np.ndarray[Any, Any]":
+    """Measured steps of one rank or of several, in times of the model without hiding."""
+    cases = [c for some in kept.races.values() for c in some if (c.sizes["ranks"] == 1) == alone]
+    return np.array([c.opponents[HAND].seconds / kept.here(c, hidden=False) for c in cases])
+
+
+def _range(ratios: "np.ndarray[Any, Any]") -> str:
+    """As in "1.2 times as long (1.05 to 1.4)"."""
+    low, middle, high = (times(ratio) for ratio in (ratios.min(), np.median(ratios), ratios.max()))
+    return f"{middle} times as long ({low} to {high})"
 
 
 NUMBERS: dict[str, Callable[[Kept], str]] = {
     "bytes": lambda kept: engineering(sum(kept.buckets), "B"),
-    "usually off": lambda kept: f"{100 * (float(np.median(_off(kept))) - 1):.0f} %",
-    "most off": lambda kept: f"{100 * (max(_off(kept)) - 1):.0f} %",
+    "one rank": lambda kept: _range(_measured(kept, alone=True)),
+    "several ranks": lambda kept: _range(_measured(kept, alone=False)),
 }
 
 
