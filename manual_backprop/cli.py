@@ -125,21 +125,22 @@ def verify(
     if ranks is not None:
         devices = _device_of_mesh(devices, ranks)
     devices = available_devices() if "all" in devices else devices
+    seeds = (seed, seed + 1) if ranks is None else (seed,)
 
     torch.set_num_threads(1)  # on tensors this small, threads only wait for each other
     console = Report(stderr=to_stderr, highlight=False)
     console.print(as_table.header(devices, dtypes, seed, ranks), style="dim", soft_wrap=True)
     try:
         if ranks is None:
-            verdicts = judged(chosen, devices, dtypes, seed, console)
+            verdicts = judged(chosen, devices, dtypes, seeds, console)
         else:
-            verdicts = judged_on_mesh(_plain(names), ranks, devices[0], dtypes, seed, console)
+            verdicts = judged_on_mesh(_plain(names), ranks, devices[0], dtypes, seeds, console)
     except BadOp as error:
         raise Mistake(str(error)) from error
     except MeshError as error:
         raise click.ClickException(str(error)) from error
     as_table.show(console, verdicts, dtypes)
-    fields = as_json.report(verdicts, devices, dtypes, seed, typed(), ranks)
+    fields = as_json.report(verdicts, devices, dtypes, seeds, typed(), ranks)
     if json_file is not None:
         write_report("--json", json_file, as_text(fields))
     if html_file is not None:
@@ -183,7 +184,7 @@ def explain(operator: str, *, verdict: bool) -> None:
     torch.set_num_threads(1)
     console.print()
     console.rule("[bold]Verdict[/]", align="left", style="dim")
-    verdicts = judged([op], ("cpu",), DTYPES, 0, console)
+    verdicts = judged([op], ("cpu",), DTYPES, (0, 1), console)
     as_table.show(console, verdicts, DTYPES)
     raise SystemExit(0 if verdicts[0].ok else 1)
 

@@ -10,10 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import click
+
+from manual_backprop.report.files import is_stream, same_file, write
 
 TYPED = "manual_backprop.typed"  # where a context of click keeps the command
 DTYPES = ("float64", "float32", "bfloat16", "float16")
@@ -40,9 +43,10 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command that was asked for."""
-        for stream in (sys.stdout, sys.stderr):  # x̄ is in no code page of Windows
-            if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
-                stream.reconfigure(encoding="utf-8", errors="replace")
+        # x̄ is in no code page of Windows, and a lone surrogate is not even in UTF-8
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except OSError as error:
@@ -117,11 +121,24 @@ class ReportFile(click.Path):
         ctx: click.Context | None,
     ) -> Any:
         """The path; refused before anything is computed where nothing can be written there."""
+        if not os.fspath(value):
+            self.fail("the name of the file is empty; - is standard output", param, ctx)
         file = Path(os.fsdecode(super().convert(value, param, ctx)))
-        folder = file.parent
+        if str(file) == "-":
+            return file
+        folder = Path(os.path.realpath(file) if file.is_symlink() else file).parent
+        try:
+            if is_stream(file):
+                if not os.access(file, os.W_OK):
+                    self.fail(f"{file} may not be written into", param, ctx)
+                return file
+        except NotADirectoryError:
+            pass  # as is told below
+        except OSError as error:
+            self.fail(f"{file} cannot be looked at: {error.strerror}", param, ctx)
         if not folder.is_dir():
             self.fail(f"no folder {folder} to write into", param, ctx)
-        if str(file) != "-" and not os.access(folder, os.W_OK):
+        if not os.access(folder, os.W_OK):
             self.fail(f"the folder {folder} may not be written into", param, ctx)
         return file
 
@@ -153,12 +170,17 @@ def to_stdout(*files: Path | None) -> bool:
     """Whether a report goes to standard output, so that what people read goes to stderr.
 
     Raises:
-        click.UsageError: more than one does.
+        click.UsageError: two of them go to one place.
     """
-    count = sum(str(file) == "-" for file in files)
-    if count > 1:
-        raise click.UsageError("--json - and --html - both name standard output; name a file")
-    return count == 1
+    named = [file for file in files if file is not None]
+    for one, other in combinations(named, 2):
+        if str(one) == str(other) == "-":
+            raise click.UsageError("--json - and --html - both name standard output; name a file")
+        if same_file(one, other):
+            raise click.UsageError(
+                f"--json {one} and --html {other} name one file; give each its own"
+            )
+    return "-" in map(str, named)
 
 
 def write_report(option: str, file: Path, text: str) -> None:
@@ -168,7 +190,6 @@ def write_report(option: str, file: Path, text: str) -> None:
         click.BadParameter: the file cannot be written.
     """
     from manual_backprop.report.console import nobody_reads
-    from manual_backprop.report.files import write
 
     try:
         write(file, text)

@@ -18,7 +18,7 @@ def judged(
     chosen: "Sequence[Op]",
     devices: tuple[str, ...],
     dtypes: tuple[str, ...],
-    seed: int,
+    seeds: tuple[int, ...],
     console: "Console",
 ) -> "list[Verdict]":
     """The verdicts of all backwards of the operators.
@@ -40,7 +40,7 @@ def judged(
                     op,
                     dtypes=[getattr(torch, name) for name in dtypes],
                     devices=devices,
-                    seeds=(seed, seed + 1),
+                    seeds=seeds,
                     kinks="reject",
                     progress=advance,
                 )
@@ -53,7 +53,7 @@ def judged_on_mesh(
     size: int,
     device: str,
     dtypes: tuple[str, ...],
-    seed: int,
+    seeds: tuple[int, ...],
     console: "Console",
 ) -> "list[Verdict]":
     """The verdicts of plain backwards, each of its operator, on a mesh of so many processes.
@@ -87,7 +87,7 @@ def judged_on_mesh(
             timeout=PATIENCE,
             progress=advance,
             dtypes=tuple(getattr(torch, name) for name in dtypes),
-            seeds=(seed,),
+            seeds=seeds,
             axes=None,
             causes=True,
         )

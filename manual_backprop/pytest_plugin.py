@@ -118,11 +118,17 @@ def _grid(config: pytest.Config, given: dict[str, Any]) -> dict[str, Any]:
     """What the command line leaves of dtypes, devices and seeds; taken out of what is given."""
     import torch
 
+    from manual_backprop.judge.asked import device as device_of
+    from manual_backprop.judge.asked import dtype as dtype_of
+    from manual_backprop.judge.asked import several
+
     dtypes = given.pop("dtypes", None) or [getattr(torch, name) for name in DTYPES]
-    dtypes = [dtypes] if isinstance(dtypes, torch.dtype) else list(dtypes)
+    dtypes = several("check_backward", "dtypes", dtypes, dtype_of)
     if asked := _named(config, "--backward-dtype"):
-        dtypes = [dtype for dtype in dtypes if str(dtype).removeprefix("torch.") in asked]
+        dtypes = tuple(d for d in dtypes if str(d).removeprefix("torch.") in asked)
     devices = given.pop("devices", None)
+    if devices is not None:
+        devices = several("check_backward", "devices", devices, device_of)
     if asked := _named(config, "--backward-device"):
         devices = [device for device in devices or asked if device in asked]
     elif devices is None:

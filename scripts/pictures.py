@@ -32,7 +32,7 @@ from torch import Tensor
 
 from manual_backprop.commands import Mistake
 from manual_backprop.judge.verdict import dtype_name
-from manual_backprop.judge.verify import verify
+from manual_backprop.judge.verify import SEEDS, verify
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_html import verify_page
 from manual_backprop.report.as_json import report
@@ -147,7 +147,7 @@ def report_page() -> str:
     torch.set_num_threads(1)
     verdicts = [verify(op, dtypes=DTYPES) for op in (*(OPS[name] for name in BESIDE), spoiled)]
     dtypes = [dtype_name(dtype) for dtype in DTYPES]
-    return verify_page(report(verdicts, ("cpu",), dtypes, 0, COMMAND))
+    return verify_page(report(verdicts, ("cpu",), dtypes, SEEDS, COMMAND))
 
 
 def opened(page: Page, html: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 
 from manual_backprop.judge.evidence import Closest, picture
 from manual_backprop.judge.verdict import Cause, Finding, Tally, Verdict
-from manual_backprop.judge.verify import verify
+from manual_backprop.judge.verify import SEEDS, verify
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_json import report
@@ -50,7 +50,7 @@ def judged():
     """Of relu, which is right, and of `square`, of whose backwards two are wrong."""
     dtypes = (torch.float64, torch.float32)
     verdicts = [verify(OPS["relu"], dtypes=dtypes), verify(OP, dtypes=dtypes)]
-    return report(verdicts, ("cpu",), ("float64", "float32"), 0, "manual-backprop verify relu")
+    return report(verdicts, ("cpu",), ("float64", "float32"), SEEDS, "manual-backprop verify relu")
 
 
 def one_case(seed, *, close=1.0):
@@ -78,7 +78,7 @@ def whole_house(devices=("cpu",)):
                 tally = one_case(len(verdicts), close=10 ** (-len(verdict.cells) % 5 / 2 - 2))
                 verdict.cells[back.__name__, dtype, "cpu"] = tally
         verdicts.append(verdict)
-    fields = report(verdicts, ("cpu",), DTYPES, 0, "manual-backprop verify --html report.html")
+    fields = report(verdicts, ("cpu",), DTYPES, SEEDS, "manual-backprop verify --html report.html")
     fields["environment"]["devices"] = dict.fromkeys(devices, "a device")
     for record in fields["backwards"]:
         for tally in record["dtypes"].values():
@@ -102,6 +102,6 @@ def hostile():
     )
     verdict.findings += [wrong, Finding(names[0], "", "raises", HOSTILE)]
     verdict.notes.append(Finding(names[1], HOSTILE, "unstable", HOSTILE, **about))
-    fields = report([verdict], ("cpu",), ("float64",), 0, COMMAND)
+    fields = report([verdict], ("cpu",), ("float64",), SEEDS, COMMAND)
     fields["environment"] |= {"platform": HOSTILE, "devices": {"cpu": HOSTILE}}
     return fields

@@ -14,7 +14,7 @@ from tests import reports
 @pytest.mark.parametrize("name", ["lin", "softmax", "mse", "himmelblau", "add_constant"])
 def test_every_tally_has_the_entry_that_it_is_of(name):
     verdict = verify(OPS[name], dtypes=(torch.float64, torch.float16))
-    fields = as_json.report([verdict], ("cpu",), ("float64", "float16"), 0)
+    fields = as_json.report([verdict], ("cpu",), ("float64", "float16"), (0, 1))
     jsonschema.validate(fields, as_json.schema())
 
     assert len(verdict.cells) == 2 * len(OPS[name].backwards)

@@ -26,7 +26,7 @@ from manual_backprop.commands import (
     typed,
     write_report,
 )
-from manual_backprop.report.files import now
+from manual_backprop.report.files import now, same_file
 
 SCHEMA = "manual-backprop/check"
 VERSION = 1  # raised when a field goes away or changes its meaning; new fields do not raise it
@@ -106,7 +106,12 @@ class Check(click.Command):
             if ctx.params.get("watch") and ctx.params.get("as_json"):
                 said = "--watch is for people, --json for programs; give one of them"
                 raise click.UsageError(said, ctx)
-            if to_stdout(ctx.params.get("html_file")):
+            html = ctx.params.get("html_file")
+            target = ctx.params.get("target")
+            if html and target and same_file(html, target[0]):
+                said = f"--html {html} is the file under check, and would be lost; name another"
+                raise click.UsageError(said, ctx)
+            if to_stdout(html):
                 for option, name in (("--json", "as_json"), ("--watch", "watch")):
                     if ctx.params.get(name):
                         said = f"{option} takes standard output; give --html the name of a file"

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import torch
 
+from manual_backprop.judge import asked
 from manual_backprop.judge.exercised import watched
 from manual_backprop.judge.function_walk import FunctionWalk
 from manual_backprop.judge.graph import subject
 from manual_backprop.judge.verdict import Verdict
-from manual_backprop.judge.verify import DTYPES, SEEDS, check_device, exact_products, fixed_order
+from manual_backprop.judge.verify import DTYPES, SEEDS, checked_grid, exact_products, fixed_order
 from manual_backprop.judge.view import Pair
 from manual_backprop.judge.walk import is_pytorchs
 from manual_backprop.op import BadOp
@@ -22,11 +23,11 @@ def verify_function(
     reference: Callable[..., Any],
     *,
     samples: Mapping[str, Callable[..., Any]] | Callable[..., Any],
-    wrt: Sequence[str] | None = None,
+    wrt: Sequence[str] | str | None = None,
     expected_grad: Mapping[str, Callable[..., Any]] | None = None,
     dtypes: Sequence[torch.dtype] | torch.dtype = DTYPES,
-    devices: Sequence[str] = ("cpu",),
-    seeds: Sequence[int] = SEEDS,
+    devices: Sequence[str | torch.device] | str | torch.device = ("cpu",),
+    seeds: Sequence[int] | int = SEEDS,
     kinks: Literal["note", "reject"] = "note",
 ) -> Verdict:
     """Hold a function and its gradients to a reference, through autograd and past it.
@@ -50,15 +51,15 @@ def verify_function(
         samples: name -> function of `rand` and axis sizes that returns the arguments by position,
             or `(arguments, options)` with options by keyword; or one such function. Arguments that
             are no tensors are passed on as they are.
-        wrt: names of the arguments that get a gradient; by default those floating tensors on which
-            the reference depends. Of the others it is asked that none comes.
+        wrt: names of the arguments that get a gradient, or one; by default those floating tensors
+            on which the reference depends. Of the others it is asked that none comes.
         expected_grad: argument -> a function that returns the gradient that is wanted there in
             place of the derivative, as of a straight-through estimator or a gradient reversal. It
             names what it needs: arguments, `out`, `grad_out` (tuples where there are several
             outputs): `{"x": lambda grad_out: -grad_out}`.
         dtypes: floating dtypes that `function` can run in, or one.
-        devices: as in "cpu" and "cuda"; the truth is always computed on the CPU.
-        seeds: each draws every sample anew.
+        devices: as in "cpu" and "cuda", or one; the truth is always computed on the CPU.
+        seeds: each draws every sample anew; or one.
         kinks: what another slope than the reference's exactly on a kink is; where the reference is
             a function of PyTorch, it is wrong in any case.
 
@@ -73,18 +74,13 @@ def verify_function(
     of = subject(function)
     if not callable(reference):
         raise BadOp(f"verify_function: the reference is {reference!r}; give a function")
-    dtypes = (dtypes,) if isinstance(dtypes, torch.dtype) else tuple(dtypes)
-    if not dtypes or not devices or not seeds:
-        raise ValueError("verify_function: dtypes, devices and seeds each need at least one")
-    for dtype in dtypes:
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(f"verify_function: {dtype!r} is no floating dtype")
-    for device in devices:
-        check_device(device)
+    dtypes, devices, seeds = checked_grid("verify_function", dtypes, devices, seeds)
+    if wrt is not None:
+        wrt = asked.several("verify_function", "wrt", wrt, asked.name)
     named = samples if isinstance(samples, Mapping) else {"sample": samples}
     if not named:
         raise BadOp("verify_function: samples is empty, so there is nothing to judge")
-    walk = FunctionWalk(Verdict(of.name, {}), tuple(devices), tuple(seeds),
+    walk = FunctionWalk(Verdict(of.name, {}), devices, seeds,
                    "reject" if is_pytorchs(reference) else kinks)  # fmt: skip
     own = {f"{of.name}.backward": of.backward} if of.backward is not of.forward else {}
     with watched(own) as exercised, exact_products(), fixed_order(), warnings.catch_warnings():
@@ -95,7 +91,7 @@ def verify_function(
                 of, reference, name, draw, dict(expected_grad or {}), dtypes,
                 tuple(torch.device(device).type for device in devices),
             )  # fmt: skip
-            walk.sample(pair, None if wrt is None else tuple(wrt))
+            walk.sample(pair, wrt)
     walk.verdict.notes += exercised.notes() if walk.verdict.ok else ()
     return walk.verdict
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from manual_backprop.judge import asked
 from manual_backprop.judge.draw import LAYOUTS, axes, resized
 from manual_backprop.judge.exercised import watched
 from manual_backprop.judge.point import check_size
@@ -28,13 +29,13 @@ def verify(
     backward: Backward | None = None,
     *,
     dtypes: Sequence[torch.dtype] | torch.dtype = DTYPES,
-    devices: Sequence[str] = ("cpu",),
-    seeds: Sequence[int] = SEEDS,
+    devices: Sequence[str | torch.device] | str | torch.device = ("cpu",),
+    seeds: Sequence[int] | int = SEEDS,
     kinks: Literal["note", "reject"] = "note",
-    samples: Sequence[str] | None = None,
+    samples: Sequence[str] | str | None = None,
     sizes: Mapping[str, int] | None = None,
-    layouts: Sequence[str] = LAYOUTS,
-    parts: Sequence[str] = PARTS,
+    layouts: Sequence[str] | str = LAYOUTS,
+    parts: Sequence[str] | str = PARTS,
     causes: bool = True,
     progress: Callable[[], None] = lambda: None,
 ) -> Verdict:
@@ -45,18 +46,18 @@ def verify(
         backward: one function in place of `op.backwards`; it may be one that the operator does
             not list.
         dtypes: floating dtypes of the inputs, or one.
-        devices: as in "cpu" and "cuda"; the truth is always computed on the CPU.
-        seeds: each draws every sample anew.
+        devices: as in "cpu" and "cuda", or one; the truth is always computed on the CPU.
+        seeds: each draws every sample anew; or one.
         kinks: what another slope than PyTorch's exactly on a kink is. For the operators of this
             package, and where the oracle is a function of PyTorch, it is wrong in any case.
-        samples: names of the operator's samples; all of them by default.
+        samples: names of the operator's samples, or one; all of them by default.
         sizes: axis sizes, 0 and 1 included, in place of the samples' own; each sample takes those
             of its axes. What the judge makes itself (the part "made") keeps its sizes. A size that
             the oracle refuses accuses nobody: a note says that nothing was judged there.
-        layouts: of LAYOUTS, how the tensors lie in memory.
-        parts: of PARTS: the forward against the oracle; slopes against autograd; values in every
-            layout; promises; shapes on meta tensors, which have no numbers; values on inputs that
-            the judge makes itself.
+        layouts: of LAYOUTS, one or several, how the tensors lie in memory.
+        parts: of PARTS, one or several: the forward against the oracle; slopes against autograd;
+            values in every layout; promises; shapes on meta tensors, which have no numbers; values
+            on inputs that the judge makes itself.
         causes: whether to look for the cause of a wrong value; quicker without, and its code is
             then "unknown", or "kink" where it is on one.
         progress: called after each backward x sample x dtype x device.
@@ -68,35 +69,32 @@ def verify(
     >>> verify(OP).ok
     True
     """
-    dtypes = (dtypes,) if isinstance(dtypes, torch.dtype) else dtypes
     if not isinstance(op, Op):
         raise BadOp(f"verify takes an Op, not {type(op).__name__}; wrap the functions in Op(...)")
     if backward is not None:
         check_backward(op, backward)
     walk = Walk(op, op.backwards if backward is None else (backward,), kinks, causes=causes)
-    chosen = tuple(op.samples) if samples is None else tuple(samples)
-    for what, asked, known in (
+    names = {
+        what: asked.several("verify", what, given, asked.name)
+        for what, given in (
+            ("samples", tuple(op.samples) if samples is None else samples),
+            ("layouts", layouts),
+            ("parts", parts),
+        )
+    }
+    chosen, layouts, parts = names["samples"], names["layouts"], names["parts"]
+    for what, wanted, known in (
         ("sample", chosen, tuple(op.samples)),
         ("layout", layouts, LAYOUTS),
         ("part", parts, PARTS),
         ("kinks", (kinks,), ("note", "reject")),
     ):
-        if not asked:
+        if not wanted:
             raise ValueError(f"verify: no {what} is given; there are {', '.join(known)}")
-        for name in asked:
+        for name in wanted:
             if name not in known:
                 raise ValueError(f"verify: no {what} {name!r}; there are {', '.join(known)}")
-    for dtype in dtypes:
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(
-                f"verify: {dtype!r} is no dtype to judge in; there are "
-                f"{', '.join(map(str, DTYPES))}"
-            )
-    for what, given in (("dtypes", dtypes), ("devices", devices), ("seeds", seeds)):
-        if not given:
-            raise ValueError(f"verify: {what} is empty, so there is nothing to judge")
-    for device in devices:
-        check_device(device)
+    dtypes, devices, seeds = checked_grid("verify", dtypes, devices, seeds)
     asked_sizes = _checked_sizes(op, chosen, {} if sizes is None else sizes)
     variants = [resized(op, sample, asked_sizes) for sample in chosen]
     for variant in variants:
@@ -114,9 +112,7 @@ def verify(
         for variant in variants:
             for dtype in dtypes:
                 for device in devices:
-                    walk.sample(
-                        variant, dtype, device, tuple(seeds), tuple(layouts), parts, progress
-                    )
+                    walk.sample(variant, dtype, device, seeds, layouts, parts, progress)
     walk.verdict.notes += [n for n in exercised.notes() if not walk.verdict.of(n.backward)]
     return walk.verdict
 
@@ -138,6 +134,27 @@ def _checked_sizes(op: Op, samples: Sequence[str], sizes: Any) -> dict[str, int]
             )
         checked[axis] = index(size)
     return checked
+
+
+def checked_grid(
+    door: str, dtypes: Any, devices: Any, seeds: Any
+) -> tuple[tuple[torch.dtype, ...], tuple[str, ...], tuple[int, ...]]:
+    """Dtypes, devices that are there, and seeds: each as a tuple that is not empty.
+
+    Raises:
+        ValueError: one is nothing of the kind, or not there.
+    """
+    grid = (
+        asked.several(door, "dtypes", dtypes, asked.dtype),
+        asked.several(door, "devices", devices, asked.device),
+        asked.several(door, "seeds", seeds, asked.seed),
+    )
+    for what, given in zip(("dtypes", "devices", "seeds"), grid, strict=True):
+        if not given:
+            raise ValueError(f"{door}: {what} is empty, so there is nothing to judge")
+    for device in grid[1]:
+        check_device(device)
+    return grid
 
 
 def check_device(device: str) -> None:

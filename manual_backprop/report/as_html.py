@@ -26,7 +26,10 @@ def verify_page(report: Fields) -> str:
     records = report["backwards"]
     columns = _columns(report)
     ids = _Ids()
-    rows = [_row(record, columns, report["seed"], ids) for record in records]
+    ranks = report.get("mesh", {}).get("ranks")
+    options = ["--mesh", str(ranks)] if ranks else []
+    options += ["--seed", str(report["seed"])] if report["seed"] else []
+    rows = [_row(record, columns, options, ids) for record in records]
     operators = [(name, list(some)) for name, some in groupby(rows, key=lambda r: r["operator"])]
     notes = {
         (n["backward"], n["code"], n["message"]): n for record in records for n in record["notes"]
@@ -41,9 +44,9 @@ def verify_page(report: Fields) -> str:
         operators=operators,
         wrong=[group for row in rows for group in _groups(row)],
         notes=[_whole(note) for note in notes.values()],
-        ranks=report.get("mesh", {}).get("ranks"),
+        ranks=ranks,
         hopeless=any(tally["allowed"] > 1 for tally in tallies),
-        **{name: report[name] for name in ("ok", "command", "made", "seed", "environment")},
+        **{name: report[name] for name in ("ok", "command", "made", "seeds", "environment")},
     )
 
 
@@ -92,9 +95,9 @@ class _Ids:
 
 
 def _row(
-    record: Fields, columns: Sequence[tuple[str, str]], seed: int, ids: _Ids
+    record: Fields, columns: Sequence[tuple[str, str]], options: Sequence[str], ids: _Ids
 ) -> dict[str, Any]:
-    cells = [_cell(record, dtype, device, seed, ids) for dtype, device in columns]
+    cells = [_cell(record, dtype, device, options, ids) for dtype, device in columns]
     found = [*record["findings"], *record["notes"]]
     kinds = [
         *([] if record["ok"] else ["wrong"]),
@@ -113,14 +116,15 @@ def _row(
     }
 
 
-def _cell(record: Fields, dtype: str, device: str, seed: int, ids: _Ids) -> dict[str, Any]:
+def _cell(
+    record: Fields, dtype: str, device: str, options: Sequence[str], ids: _Ids
+) -> dict[str, Any]:
     """One backward in one dtype on one device: what is shown, and what that rests on."""
     tally: Fields = record["dtypes"].get(dtype, {}).get("devices", {}).get(device, {})
     findings = _distinct(_of_cell(record["findings"], dtype, device))
     ratio = tally["error"] / tally["allowed"] if tally.get("allowed") else 0.0
     state = "wrong" if findings else "right" if tally else "none"
-    options = ["--dtype", dtype, "--device", device]
-    options += ["--seed", str(seed)] if seed else []
+    again = [record["backward"], "--dtype", dtype, "--device", device, *options]
     return {
         "id": ids.of(record["backward"], dtype, device),
         "dtype": dtype,
@@ -136,7 +140,7 @@ def _cell(record: Fields, dtype: str, device: str, seed: int, ids: _Ids) -> dict
         "closest": tally.get("closest"),
         "findings": findings,
         "notes": [_whole(note) for note in _of_cell(record["notes"], dtype, device)],
-        "again": shlex.join(["manual-backprop", "verify", record["backward"], *options]),
+        "again": shlex.join(["manual-backprop", "verify", *again]),
     }
 
 

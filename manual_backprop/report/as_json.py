@@ -23,7 +23,7 @@ def report(
     verdicts: Sequence[Verdict],
     devices: tuple[str, ...],
     dtypes: Sequence[str],
-    seed: int,
+    seeds: Sequence[int],
     command: str = "",
     ranks: int | None = None,
 ) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def report(
         verdicts: one per operator.
         devices: that they were judged on.
         dtypes: likewise.
-        seed: the first of two.
+        seeds: that every sample was drawn with.
         command: as it was typed.
         ranks: of the mesh that they were judged on.
 
@@ -46,7 +46,8 @@ def report(
         "ok": all(verdict.ok for verdict in verdicts),
         "command": command,
         "made": now(),
-        "seed": seed,
+        "seed": seeds[0],
+        "seeds": list(seeds),
         "environment": environment(devices),
         **({"mesh": {"ranks": ranks}} if ranks else {}),
         "backwards": [

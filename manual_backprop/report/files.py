@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,12 +34,50 @@ def write(file: Path, text: str) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; a pipe or a device takes it as it comes.
+
+    A link stays, and what it leads to is written. A file that is there keeps its mode. A lone
+    surrogate, which is no text in UTF-8, is written as its escape.
 
     Raises:
         OSError: it cannot be written; what was there before is still there.
     """
-    with NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as partial:
-        partial.write(text)
-    Path(partial.name).chmod(0o644)
-    os.replace(partial.name, file)
+    if is_stream(file):
+        with file.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+        return
+    file = Path(os.path.realpath(file))
+    mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o644
+    partial = NamedTemporaryFile(  # noqa: SIM115
+        "w", encoding="utf-8", errors="backslashreplace", dir=file.parent, delete=False
+    )
+    try:
+        with partial:
+            partial.write(text)
+        Path(partial.name).chmod(mode)
+        os.replace(partial.name, file)
+    except BaseException:
+        Path(partial.name).unlink(missing_ok=True)
+        raise
+
+
+def is_stream(file: Path) -> bool:
+    """Whether it is there and holds nothing that could be replaced, as a pipe or a device.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return not stat.S_ISREG(file.stat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, which need not be there yet."""
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

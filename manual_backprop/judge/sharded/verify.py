@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
+from manual_backprop.judge import asked
 from manual_backprop.judge.draw import ARTICLE, Variant
 from manual_backprop.judge.draw import axes as axes_of
 from manual_backprop.judge.point import check_size
@@ -31,10 +32,10 @@ def verify_sharded(
     *,
     mesh: DeviceMesh | int = 2,
     dtypes: Sequence[torch.dtype] | torch.dtype = DTYPES,
-    device: str = "cpu",
-    seeds: Sequence[int] = (0,),
-    samples: Sequence[str] | None = None,
-    axes: Sequence[str] | None = None,
+    device: str | torch.device = "cpu",
+    seeds: Sequence[int] | int = (0,),
+    samples: Sequence[str] | str | None = None,
+    axes: Sequence[str] | str | None = None,
     causes: bool = True,
     timeout: float = PATIENCE,
     progress: Callable[[], None] = lambda: None,
@@ -56,9 +57,9 @@ def verify_sharded(
             so many processes are started on this machine, and what they need of `op` is sent there.
         dtypes: floating dtypes of the inputs, or one.
         device: "cpu" or "cuda", where `mesh` is a number.
-        seeds: each draws every sample anew.
-        samples: names of the operator's samples; all but "article" by default.
-        axes: names of the axes to shard; all by default.
+        seeds: each draws every sample anew; or one.
+        samples: names of the operator's samples, or one; all but "article" by default.
+        axes: names of the axes to shard, or one; all by default.
         causes: whether to look for the reduction that is missing or too much.
         timeout: in seconds; so long a rank may keep the others waiting in a collective.
         progress: called on the first rank after each sample x axis x length x dtype.
@@ -71,21 +72,19 @@ def verify_sharded(
     >>> verify_sharded(OP, mesh=2).ok
     True
     """
-    dtypes = (dtypes,) if isinstance(dtypes, torch.dtype) else tuple(dtypes)
     if not isinstance(op, Op):
         raise BadOp(f"verify_sharded takes an Op, not {type(op).__name__}")
     if backward is not None:
         check_backward(op, backward)
     backward = plain(op, backward)
-    asked: dict[str, Any] = {
-        "dtypes": dtypes, "seeds": tuple(seeds), "samples": _samples(op, samples),
-        "axes": _axes(op, axes), "causes": causes,
+    device = asked.single("verify_sharded", "device", device, asked.device)
+    grid: dict[str, Any] = {
+        "dtypes": asked.several("verify_sharded", "dtypes", dtypes, asked.dtype),
+        "seeds": asked.several("verify_sharded", "seeds", seeds, asked.seed),
+        "samples": _samples(op, samples), "axes": _axes(op, axes), "causes": causes,
     }  # fmt: skip
-    for dtype in dtypes:
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise ValueError(f"verify_sharded: {dtype!r} is no dtype to judge in")
     for what in ("dtypes", "seeds", "samples", "axes"):
-        if asked[what] == ():
+        if grid[what] == ():
             raise ValueError(f"verify_sharded: {what} is empty, so there is nothing to judge")
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= DAY:
         raise ValueError(f"verify_sharded: timeout is {timeout!r}; give seconds, {DAY:g} at most")
@@ -95,11 +94,11 @@ def verify_sharded(
             from manual_backprop.judge.sharded.start import judged
 
             (verdict,) = judged(
-                [(op, backward)], mesh, device=device, timeout=timeout, progress=progress, **asked
+                [(op, backward)], mesh, device=device, timeout=timeout, progress=progress, **grid
             )
             return verdict
         mesh = start_mesh(device, mesh)
-    return on_ranks(op, backward, mesh, timeout=timeout, progress=progress, **asked)
+    return on_ranks(op, backward, mesh, timeout=timeout, progress=progress, **grid)
 
 
 def on_ranks(
@@ -198,8 +197,10 @@ def check_mesh(mesh: DeviceMesh | int, device: str) -> None:
         )
 
 
-def _samples(op: Op, samples: Sequence[str] | None) -> tuple[str, ...]:
-    chosen = tuple(s for s in op.samples if s != ARTICLE) if samples is None else tuple(samples)
+def _samples(op: Op, samples: Sequence[str] | str | None) -> tuple[str, ...]:
+    if samples is None:
+        samples = tuple(s for s in op.samples if s != ARTICLE)
+    chosen = asked.several("verify_sharded", "samples", samples, asked.name)
     for name in chosen:
         if name not in op.samples:
             there = ", ".join(op.samples)
@@ -208,12 +209,13 @@ def _samples(op: Op, samples: Sequence[str] | None) -> tuple[str, ...]:
     return chosen
 
 
-def _axes(op: Op, chosen: Sequence[str] | None) -> tuple[str, ...] | None:
-    if chosen is None:
+def _axes(op: Op, axes: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    if axes is None:
         return None
+    chosen = asked.several("verify_sharded", "axes", axes, asked.name)
     known = dict.fromkeys(axis for sample in op.samples for axis in axes_of(op, sample))
     for axis in chosen:
         if axis not in known:
             there = ", ".join(known) or "none"
             raise ValueError(f"verify_sharded: no axis {axis!r}; there are {there}")
-    return tuple(chosen)
+    return chosen
