@@ -95,6 +95,8 @@ def _row(
     record: Fields, columns: Sequence[tuple[str, str]], seed: int, ids: _Ids
 ) -> dict[str, Any]:
     cells = [_cell(record, dtype, device, seed, ids) for dtype, device in columns]
+    if len({device for _, device in columns}) > 1:
+        _keep_one_picture(cells)
     found = [*record["findings"], *record["notes"]]
     kinds = [
         *([] if record["ok"] else ["wrong"]),
@@ -123,6 +125,7 @@ def _cell(record: Fields, dtype: str, device: str, seed: int, ids: _Ids) -> dict
     options += ["--seed", str(seed)] if seed else []
     return {
         "id": ids.of(record["backward"], dtype, device),
+        "pictured": None,
         "dtype": dtype,
         "device": device,
         "state": state,
@@ -138,6 +141,18 @@ def _cell(record: Fields, dtype: str, device: str, seed: int, ids: _Ids) -> dict
         "notes": [_whole(note) for note in _of_cell(record["notes"], dtype, device)],
         "again": shlex.join(["manual-backprop", "verify", record["backward"], *options]),
     }
+
+
+def _keep_one_picture(cells: Sequence[dict[str, Any]]) -> None:
+    """Of the right cells of a row, the one that comes closest; the others point at it.
+
+    So the page of several devices stays small enough to attach.
+    """
+    right = [cell for cell in cells if cell["state"] == "right" and cell["closest"]]
+    if right:
+        closest = max(right, key=lambda cell: cell["ratio"])
+        for cell in right:
+            cell["pictured"] = closest
 
 
 def _of_cell(findings: Iterable[Fields], dtype: str, device: str) -> list[Fields]:
