@@ -85,7 +85,6 @@ class LiveView {
     const inputs = Object.keys(this.start).filter((name) => name !== "grad_out");
     const named = (names) => names.map((name) => this.tensors[name]);
     this.sum = element("div", { class: "live-sum", "aria-live": "polite" });
-    this.refusals = element("div", { class: "live-refused", "aria-live": "polite" });
     const again = element("button", { type: "button", class: "live-reset" }, "Reset");
     again.addEventListener("click", () => this.reset());
     this.place.replaceChildren(
@@ -93,7 +92,7 @@ class LiveView {
       this.step("Forward", [this.tensors.out], false),
       this.step("From behind, to type", [this.tensors.grad_out], true),
       this.step("Gradients", this.grads, false),
-      element("div", { class: "live-said" }, this.refusals, this.sum),
+      this.sum,
       again,
     );
   }
@@ -102,7 +101,8 @@ class LiveView {
     const tables = tensors.map((tensor) => this.table(tensor, typed));
     const name = element("p", { class: "live-title" }, title);
     return element("div", { class: "live-step", role: "group", "aria-label": title }, name,
-      element("div", { class: "live-tensors" }, ...tables));
+      element("div", { class: "live-tensors" }, ...tables),
+      ...(typed ? [element("div", { class: "live-refused", "aria-live": "polite" })] : []));
   }
 
   table(tensor, typed) {
@@ -183,7 +183,8 @@ class LiveView {
     const said = `${field.dataset.cell} needs ${asked}; the last one still counts.`;
     const sentence = document.getElementById(id) ?? element("p", { id });
     if (sentence.textContent !== said) sentence.textContent = said;
-    if (!sentence.isConnected) this.refusals.append(sentence);
+    if (!sentence.isConnected)
+      field.closest(".live-step").querySelector(".live-refused").append(sentence);
     field.setAttribute("aria-invalid", "true");
     field.setAttribute("aria-describedby", id);
   }
