@@ -248,18 +248,6 @@ def test_the_policy_allows_the_page_its_own_style_and_script_and_nothing_else():
     assert "unsafe" not in " ".join(policy)
 
 
-def test_the_whole_house_is_small_enough_to_attach():
-    assert len(reports.whole_house()["backwards"]) >= 77
-    assert len(verify_page(reports.whole_house()).encode()) < 1e6
-
-
-@pytest.mark.slow
-def test_the_whole_house_as_it_is_judged_is_small_too(command, tmp_path):
-    page = tmp_path / "report.html"
-    assert command("verify", "--device", "cpu", "--html", page).exit_code == 0
-    assert page.stat().st_size < 1e6
-
-
 @pytest.mark.parametrize(
     ("ratio", "said"),
     [(0.0, "exact"), (1e-9, "< 0.01 %"), (0.0012, "0.12 %"), (0.0351, "3.5 %"), (0.0994, "9.9 %"),

@@ -8,13 +8,25 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
-/* A number as people type it, or NaN. */
+const NUMBER = /^[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?$/i;
+const PERHAPS_THOUSANDS = /^[-+]?[1-9]\d{0,2},\d{3}(?!\d)/;  // 1,000 is 1 to some, 1000 to others
+
+/* A number as people type it, or NaN with what is asked for instead; `below` bounds a class. */
 function parsed(text, below) {
-  const plain = text.trim().replace(",", ".").replace("−", "-");
-  const value = plain === "" ? NaN : Number(plain);
-  const index = Number.isInteger(value) && value >= 0 && value < below;
-  return Number.isFinite(value) && (below === null || index) ? value : NaN;
+  const typed = text.trim().replaceAll("−", "-");
+  const value = NUMBER.test(typed) ? Number(typed.replace(",", ".")) : NaN;
+  const twofold = PERHAPS_THOUSANDS.test(typed);
+  if (below !== null) {
+    const right = Number.isInteger(value) && value >= 0 && value < below && !twofold;
+    return right ? { value } : { value: NaN, asked: `a class from 0 to ${below - 1}` };
+  }
+  if (!Number.isFinite(value)) return { value: NaN, asked: "a number" };
+  if (!twofold) return { value };
+  const [point, none] = [typed.replace(",", "."), typed.replace(",", "")];
+  return { value: NaN, asked: `a number that is read in one way: ${point} or ${none}` };
 }
+
+let fieldCount = 0;
 
 class LiveView {
   constructor(place) {
@@ -22,18 +34,31 @@ class LiveView {
     this.operator = OPERATORS[place.dataset.operator];
     this.start = JSON.parse(place.dataset.start);
     this.told = null;
-    place.addEventListener("mouseover", (event) => this.pointed(event));
-    place.addEventListener("focusin", (event) => this.pointed(event));
-    place.addEventListener("keydown", (event) => this.walked(event));
-    this.reset();
-  }
-
-  reset() {
     this.tensors = {};
     for (const [name, { shape, values }] of Object.entries(this.start))
       this.tensors[name] = new Tensor(name, shape, [...values]);
     this.compute();
     this.draw();
+    this.tellFirst();
+    place.addEventListener("mouseover", (event) => this.pointed(event));
+    place.addEventListener("focusin", (event) => this.pointed(event));
+    place.addEventListener("keydown", (event) => this.walked(event));
+  }
+
+  /* The first numbers in the old cells, so that the focus stays. */
+  reset() {
+    for (const [name, { values }] of Object.entries(this.start))
+      this.tensors[name].values = [...values];
+    for (const field of this.place.querySelectorAll("input[data-cell]")) {
+      field.value = field.defaultValue;
+      this.accept(field);
+    }
+    this.compute();
+    this.refresh();
+    this.tellFirst();
+  }
+
+  tellFirst() {
     this.tell(Object.keys(this.entries).find((label) => label.startsWith("grad_")));
   }
 
@@ -76,7 +101,8 @@ class LiveView {
     const tables = tensors.map((tensor) => this.table(tensor, typed));
     const name = element("p", { class: "live-title" }, title);
     return element("div", { class: "live-step", role: "group", "aria-label": title }, name,
-      element("div", { class: "live-tensors" }, ...tables));
+      element("div", { class: "live-tensors" }, ...tables),
+      ...(typed ? [element("div", { class: "live-refused", "aria-live": "polite" })] : []));
   }
 
   table(tensor, typed) {
@@ -97,15 +123,16 @@ class LiveView {
     const below = this.start[tensor.name].below;
     const field = element("input", {
       "type": "text", "inputmode": "decimal", "autocomplete": "off", "aria-label": label,
-      "data-cell": label, "value": shown(tensor.values[index]),
+      "data-cell": label, "data-refusal": `refusal-${++fieldCount}`,
+      "value": shown(tensor.values[index]),
     });
     field.addEventListener("input", () => {
-      const value = parsed(field.value, below);
-      field.setAttribute("aria-invalid", String(Number.isNaN(value)));
-      if (Number.isNaN(value)) {
-        this.refuse(label, below);
+      const { value, asked } = parsed(field.value, below);
+      if (asked) {
+        this.refuse(field, asked);
         return;
       }
+      this.accept(field);
       tensor.values[index] = value;
       this.compute();
       this.refresh();
@@ -150,9 +177,22 @@ class LiveView {
     }
   }
 
-  refuse(label, below) {
-    const asked = below === null ? "a number" : `a class from 0 to ${below - 1}`;
-    this.sum.replaceChildren(element("p", {}, `${label} needs ${asked}; the last one still counts.`));
+  /* A sentence that belongs to the field as long as what it holds is no number. */
+  refuse(field, asked) {
+    const id = field.dataset.refusal;
+    const said = `${field.dataset.cell} needs ${asked}; the last one still counts.`;
+    const sentence = document.getElementById(id) ?? element("p", { id });
+    if (sentence.textContent !== said) sentence.textContent = said;
+    if (!sentence.isConnected)
+      field.closest(".live-step").querySelector(".live-refused").append(sentence);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", id);
+  }
+
+  accept(field) {
+    document.getElementById(field.dataset.refusal)?.remove();
+    field.setAttribute("aria-invalid", "false");
+    field.removeAttribute("aria-describedby");
   }
 
   /* Arrow keys walk through the cells of a table. */

@@ -2,7 +2,7 @@
 /* What is wider than its place can be scrolled by the keyboard as well. */
 
 const WIDE = "pre, .formula, .derivation, .derivation .right, .table-wrapper, .numbers > p, " +
-  "div.math, .live-sum";
+  "div.math, mjx-container[display='true'], .live-sum";
 
 function reachable() {
   for (const one of document.querySelectorAll(WIDE)) {

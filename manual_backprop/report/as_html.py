@@ -98,6 +98,8 @@ def _row(
     record: Fields, columns: Sequence[tuple[str, str]], options: Sequence[str], ids: _Ids
 ) -> dict[str, Any]:
     cells = [_cell(record, dtype, device, options, ids) for dtype, device in columns]
+    if len({device for _, device in columns}) > 1:
+        _keep_one_picture(cells)
     found = [*record["findings"], *record["notes"]]
     kinds = [
         *([] if record["ok"] else ["wrong"]),
@@ -127,6 +129,7 @@ def _cell(
     again = [record["backward"], "--dtype", dtype, "--device", device, *options]
     return {
         "id": ids.of(record["backward"], dtype, device),
+        "pictured": None,
         "dtype": dtype,
         "device": device,
         "state": state,
@@ -142,6 +145,18 @@ def _cell(
         "notes": [_whole(note) for note in _of_cell(record["notes"], dtype, device)],
         "again": shlex.join(["manual-backprop", "verify", *again]),
     }
+
+
+def _keep_one_picture(cells: Sequence[dict[str, Any]]) -> None:
+    """Of the right cells of a row, the one that comes closest; the others point at it.
+
+    So the page of several devices stays small enough to attach.
+    """
+    right = [cell for cell in cells if cell["state"] == "right" and cell["closest"]]
+    if right:
+        closest = max(right, key=lambda cell: cell["ratio"])
+        for cell in right:
+            cell["pictured"] = closest
 
 
 def _of_cell(findings: Iterable[Fields], dtype: str, device: str) -> list[Fields]:

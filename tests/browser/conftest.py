@@ -5,12 +5,15 @@
 """
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from filelock import FileLock
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -23,6 +26,7 @@ from playwright.sync_api import (
 
 from scripts import chromium
 
+ROOT = Path(__file__).parents[2]
 GUIDELINES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -124,3 +128,29 @@ def violations(page: Page) -> Callable[..., list[str]]:
 def address(file: Path) -> str:
     """Of a file, as a browser opens it from disk."""
     return file.resolve().as_uri()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The site's folder, made by the command that CONTRIBUTING names; once for all processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with FileLock(shared / "site.lock"):
+        if not (shared / "site.made").exists():
+            command = [sys.executable, "-m", "sphinx", "-W", "-n", "-q", "docs", "site"]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-3000:]
+            (shared / "site.made").touch()
+    return ROOT / "site"
+
+
+@pytest.fixture
+def visit(site: Path, page: Page) -> Callable[[str], Page]:
+    """Opens a page of the site and waits until its formulas are set."""
+
+    def visited(name: str) -> Page:
+        page.goto(address(site / f"{name}.html"))
+        page.evaluate("() => window.MathJax?.startup?.promise")
+        return page
+
+    return visited

@@ -42,6 +42,13 @@
   for (const article of articles.values()) article.tabIndex = -1;
   const cell = (article) => document.getElementById(`c-${article.id}`);
   let open = null;
+  const handOn = (address) => {
+    try {
+      history.replaceState(null, "", address);
+    } catch {
+      // a page without an address of its own, as in a frame's srcdoc: there is none to hand on
+    }
+  };
   const close = (refocus) => {
     if (!open) return;
     const article = open;
@@ -50,7 +57,7 @@
     cell(article).removeAttribute("aria-current");
     $(".empty").hidden = false;
     if (refocus) cell(article).focus({ preventScroll: true });
-    history.replaceState(null, "", location.pathname + location.search);
+    handOn(location.pathname + location.search);
   };
   const show = (article, refocus) => {
     close(false);
@@ -59,7 +66,7 @@
     article.parentElement.scrollTop = 0;
     cell(article).setAttribute("aria-current", "true");
     $(".empty").hidden = true;
-    history.replaceState(null, "", `#${article.id}`);
+    handOn(`#${article.id}`);
     if (refocus) article.focus({ preventScroll: true });
     const panel = article.parentElement;
     if (getComputedStyle(panel).position === "fixed") {
@@ -70,6 +77,7 @@
   };
   const named = (hash) => articles.get(hash.slice(1));
   document.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;  // a new tab
     const link = event.target.closest("a[href^='#']");
     if (!link) return;
     if (link.classList.contains("close")) {

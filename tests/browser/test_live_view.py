@@ -1,0 +1,203 @@
+"""The live views on the operators' pages: what one types, and what they compute and say of it."""
+
+import json
+
+import pytest
+import torch
+
+from manual_backprop.registry import OPS
+from scripts.site.live import operators
+from tests.printed import rounding_of
+
+pytestmark = pytest.mark.browser
+every_live_view = pytest.mark.parametrize("name", operators())
+
+
+def numbers(page, tensor):
+    """What the live view shows of a tensor, in the order of its entries."""
+    cells = page.locator(f"[data-cell='{tensor}'], [data-cell^='{tensor}[']")
+    if cells.first.evaluate("cell => cell.tagName") == "INPUT":
+        return [float(cell.input_value()) for cell in cells.all()]
+    return [float(text) for text in cells.all_inner_texts()]
+
+
+def by_torch(op, start, values):
+    """Forward and gradients of what was typed."""
+    tensors = {
+        name: torch.tensor(
+            values[name], dtype=torch.float64 if fields["below"] is None else torch.int64
+        ).reshape(fields["shape"])
+        for name, fields in start.items()
+    }
+    grad_out = tensors.pop("grad_out")
+    leaves = [tensors[name].requires_grad_() for name in op.wrt]
+    out = (op.oracle or op.forward)(*(tensors[name] for name in op.arguments))
+    grads = torch.autograd.grad(out, leaves, grad_out)
+    return {"out": out.detach(), **{f"grad_{n}": g for n, g in zip(op.wrt, grads, strict=True)}}
+
+
+def assert_shown(page, op, start, values):
+    for name, tensor in by_torch(op, start, values).items():
+        got = numbers(page, name)
+        assert len(got) == tensor.numel()
+        for shown, true in zip(got, tensor.flatten().tolist(), strict=True):
+            assert abs(shown - true) <= rounding_of(shown, decimals=4, units=0.5001), name
+
+
+@every_live_view
+def test_a_live_view_computes_what_torch_computes(name, visit, seed):
+    page = visit(f"operators/{name}")
+    op = OPS[name]
+    start = json.loads(page.locator(".live").get_attribute("data-start"))
+    assert_shown(page, op, start, {tensor: fields["values"] for tensor, fields in start.items()})
+
+    rand = torch.Generator().manual_seed(seed)
+    typed = {}
+    for tensor, fields in start.items():
+        count = len(fields["values"])
+        if fields["below"] is None:
+            drawn = torch.randint(-300, 300, (count,), generator=rand).double() / 100
+        else:
+            drawn = torch.randint(fields["below"], (count,), generator=rand)
+        typed[tensor] = drawn.tolist()
+        cells = page.locator(f"input[data-cell='{tensor}'], input[data-cell^='{tensor}[']").all()
+        for cell, number in zip(cells, typed[tensor], strict=True):
+            cell.fill(str(number))
+    assert_shown(page, op, start, typed)
+
+
+def assert_sum(terms, value):
+    """What is written is the value, as far as its numbers are rounded to four decimals."""
+    last = rounding_of(0.0, decimals=4)
+    allowed = last
+    for term in terms.split(" + "):
+        factors = [abs(float(one.strip("()"))) for one in term.split(" · ")]
+        whole = torch.tensor(factors, dtype=torch.float64)
+        allowed += float((whole + last).prod() - whole.prod())
+    assert abs(eval(terms.replace("·", "*")) - value) <= allowed
+
+
+@every_live_view
+def test_the_sum_behind_a_number_gives_that_number(name, visit):
+    page = visit(f"operators/{name}")
+    for cell in page.locator("button[data-cell^='grad_']").all():
+        cell.hover()
+        _, sum_of, value, *_ = page.locator(".live-sum p").all_inner_texts()
+        assert value == f"= {cell.inner_text()}"
+        assert_sum(sum_of.removeprefix("= "), float(cell.inner_text()))
+        assert page.locator(".live .felt").count() > 0
+
+
+def refusal(page, field):
+    """The sentence that a field is described by."""
+    return page.locator(f"#{field.get_attribute('aria-describedby')}")
+
+
+def test_what_is_no_number_is_refused_in_words_and_the_last_one_counts(visit, violations):
+    page = visit("operators/cross_entropy")
+    before, sum_before = numbers(page, "grad_logits"), page.locator(".live-sum").inner_text()
+    wrong = {
+        "logits[0, 0]": ("two", "needs a number"),
+        "target[0]": ("3", "needs a class from 0 to 2"),
+        "target[1]": ("0.5", "needs a class from 0 to 2"),
+    }
+    fields = {cell: page.locator(f"input[data-cell='{cell}']") for cell in wrong}
+    for cell, field in fields.items():
+        field.fill(wrong[cell][0])
+    assert page.locator(".live-sum").inner_text() == sum_before
+    page.locator("button[data-cell='out']").hover()
+    assert page.locator(".live-sum").inner_text().startswith("out = ")
+    for cell, field in fields.items():
+        assert field.get_attribute("aria-invalid") == "true"
+        assert refusal(page, field).inner_text().startswith(f"{cell} {wrong[cell][1]}")
+    assert violations() == []
+
+    fields["target[0]"].fill("2")
+    assert fields["target[0]"].get_attribute("aria-invalid") == "false"
+    assert fields["target[0]"].get_attribute("aria-describedby") is None
+    assert page.locator(".live-refused p").count() == 2
+    page.locator(".live-reset").click()
+    assert page.locator("[aria-invalid='true'], [aria-describedby]").count() == 0
+    assert page.locator(".live-refused p").count() == 0
+    assert numbers(page, "grad_logits") == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "number"),
+    [("7", 7), (" -7 ", -7), ("\N{MINUS SIGN}7", -7), ("+.5", 0.5), ("2.", 2), ("2,5", 2.5),
+     ("0,125", 0.125), ("1,0005", 1.0005), ("1e-3", 0.001), ("1e\N{MINUS SIGN}3", 0.001),
+     ("1,5E+1", 15), ("1.000", 1)],
+)  # fmt: skip
+def test_a_number_may_be_typed_in_the_usual_ways(typed, number, visit):
+    page = visit("operators/cos")
+    page.locator("input[data-cell^='grad_out']").first.fill("1")
+    field = page.locator("input[data-cell^='x']").first
+    field.fill(typed)
+    assert field.get_attribute("aria-invalid") == "false"
+    cos = float(torch.cos(torch.tensor(number, dtype=torch.float64)))
+    shown = float(page.locator("button[data-cell^='out']").first.inner_text())
+    assert abs(shown - cos) <= rounding_of(shown, decimals=4, units=0.5001)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["", ".", "-", "e3", "0x10", "0b1", "Infinity", "1e999", "1 000", "1,000", "-12,345", "1,000e2",
+     "1,000,000", "1.000,5", "5-2"],
+)  # fmt: skip
+def test_what_may_be_read_as_another_number_is_not_taken(typed, visit):
+    page = visit("operators/cross_entropy")
+    before = numbers(page, "grad_logits")
+    field = page.locator("input[data-cell='logits[0, 0]']")
+    field.fill(typed)
+    assert field.get_attribute("aria-invalid") == "true"
+    assert numbers(page, "grad_logits") == before
+    assert "needs a number" in refusal(page, field).inner_text()
+    label = page.locator("input[data-cell='target[0]']")
+    label.fill(typed)
+    assert label.get_attribute("aria-invalid") == "true"
+
+
+def test_a_comma_that_may_mean_a_thousand_is_asked_about(visit):
+    page = visit("operators/lin")
+    field = page.locator("input[data-cell='x[0, 0]']")
+    field.fill("1,234")
+    said = refusal(page, field).inner_text()
+    assert "1.234" in said
+    assert "1234" in said
+
+
+def test_reset_keeps_the_focus_and_what_is_read_aloud(visit):
+    page = visit("operators/lin")
+    start = numbers(page, "x")
+    page.evaluate("window.aloud = document.querySelector('.live-sum')")
+    page.locator("input[data-cell='x[0, 0]']").fill("7")
+    page.locator(".live-reset").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.className") == "live-reset"
+    assert page.evaluate("aloud.isConnected && aloud.getAttribute('aria-live') === 'polite'")
+    assert numbers(page, "x") == start
+
+
+def test_the_live_view_is_worked_by_the_keyboard(visit):
+    page = visit("operators/lin")
+    page.locator("input[data-cell='x[0, 0]']").focus()
+    page.keyboard.press("ControlOrMeta+A")
+    page.keyboard.type("7")
+    page.keyboard.press("ArrowDown")
+    assert focused(page) == "x[1, 0]"
+    page.locator("button[data-cell='grad_w[0, 0]']").focus()
+    for key, expected in (
+        ("ArrowRight", "grad_w[0, 1]"),
+        ("ArrowDown", "grad_w[1, 1]"),
+        ("ArrowLeft", "grad_w[1, 0]"),
+        ("ArrowUp", "grad_w[0, 0]"),
+    ):
+        page.keyboard.press(key)
+        assert focused(page) == expected
+        assert page.locator(".live-sum").inner_text().startswith(f"{expected} = ")
+    felt = {cell.get_attribute("data-cell") for cell in page.locator(".live .felt").all()}
+    assert felt == {"x[0, 0]", "x[1, 0]", "grad_out[0, 0]", "grad_out[1, 0]"}
+
+
+def focused(page):
+    return page.evaluate("document.activeElement.dataset.cell")
