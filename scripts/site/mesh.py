@@ -36,7 +36,7 @@ SHARED = (ranks.grads, means.mean_grads, means.whole, means.reduced)
 FORWARDS = {ranks: "`x @ w`", means: "`(x @ w).square().mean()`"}
 TITLE = "What the examples on a mesh share"
 ANCHOR = TITLE.lower().replace(" ", "-")
-TIMEOUT = 8.0  # seconds that a rank may keep the others waiting
+TIMEOUT = 5.0  # seconds that a rank may keep the others waiting
 
 
 def verdicts() -> dict[str, Any]:
