@@ -196,7 +196,8 @@ def _wrong_value(
     if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
         message = (
             f"is {numbers['got']:.6g}{at(index)}, exactly on a kink; any slope between the two "
-            f"sides is one, and PyTorch takes {numbers['expected']:.6g}"
+            f"sides is one, and PyTorch takes {numbers['expected']:.6g}; turn > into >= or >= "
+            "into >, or set that entry by torch.where"
         )
         return trial.finding("kink", message, label, **numbers), kink_is_wrong
     was, is_ = _told_apart(numbers["got"], numbers["expected"])
