@@ -88,8 +88,6 @@ def judged_on_mesh(
             progress=advance,
             dtypes=tuple(getattr(torch, name) for name in dtypes),
             seeds=seeds,
-            axes=None,
-            causes=True,
         )
 
 

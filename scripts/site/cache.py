@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,15 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "site"
+
+
+def of_the_judge() -> Iterator[Path]:
+    """The files that decide what the judge says, and how a page has its sentences."""
+    package = ROOT / "manual_backprop"
+    yield from (package / "judge").rglob("*.py")
+    yield from (package / "report").glob("*.py")
+    yield package / "op.py"
+    yield Path(__file__).with_name("findings.py")
 
 
 def digest(files: Iterable[Path], *also: str) -> str:

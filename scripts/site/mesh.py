@@ -14,7 +14,7 @@ import torch
 
 from manual_backprop.judge.sharded.start import judged
 from manual_backprop.judge.verdict import Finding
-from scripts.site.cache import ROOT, computed, digest
+from scripts.site.cache import computed, digest, of_the_judge
 from scripts.site.findings import Contradicted, fields
 
 # Not by name: as a test, none of them is annotated.
@@ -45,23 +45,15 @@ def verdicts() -> dict[str, Any]:
     Raises:
         Contradicted: it says something else than the code.
     """
-    judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [Path(str(module.__file__)) for module in (ranks, means, apart)]
-    site = Path(__file__).parent.glob("*.py")
-    package = (ROOT / "manual_backprop").glob("*.py")
-    found: dict[str, Any] = computed("mesh", digest([*judge, *own, *site, *package]), _judged)
+    own = [Path(__file__), *(Path(str(module.__file__)) for module in (ranks, means, apart))]
+    found: dict[str, Any] = computed("mesh", digest([*of_the_judge(), *own]), _judged)
     return found
 
 
 def _judged() -> dict[str, Any]:
     jobs = [(ranks.op_of(wrong), wrong) for wrong, _ in EXAMPLES.values()]
-    asked: dict[str, Any] = {
-        "dtypes": (torch.float64,),
-        "seeds": (0,),
-        "axes": None,
-        "causes": True,
-    }
-    found = dict(zip(EXAMPLES, judged(jobs, 2, timeout=TIMEOUT, **asked), strict=True))
+    said = judged(jobs, 2, timeout=TIMEOUT, dtypes=(torch.float64,), seeds=(0,))
+    found = dict(zip(EXAMPLES, said, strict=True))
     return {code: _only(code, verdict.findings) for code, verdict in found.items()}
 
 

@@ -19,7 +19,7 @@ from manual_backprop.judge.verify import DTYPES, verify
 from manual_backprop.op import Op
 from manual_backprop.registry import OPS, read_first
 from manual_backprop.report.as_code import judged
-from scripts.site.cache import ROOT, digest, keep, kept
+from scripts.site.cache import digest, keep, kept, of_the_judge
 from scripts.site.findings import Contradicted, fields
 from scripts.site.wrong import Wrong, wrong_versions
 
@@ -50,15 +50,8 @@ def _long(name: str) -> int:
 
 
 def _key(op: Op, *also: str) -> str:
-    judge = (ROOT / "manual_backprop" / "judge").rglob("*.py")
-    own = [
-        ROOT / "manual_backprop" / "op.py",
-        *(ROOT / "manual_backprop" / "report").glob("*.py"),
-        Path(__file__),
-        Path(__file__).with_name("findings.py"),
-        *Path(__file__).parent.glob("wrong*.py"),
-    ]
-    return digest([*judge, *own, *_files(op)], *also)
+    own = [Path(__file__), *Path(__file__).parent.glob("wrong*.py")]
+    return digest([*of_the_judge(), *own, *_files(op)], *also)
 
 
 def _files(op: Op) -> Iterator[Path]:

@@ -99,9 +99,10 @@ def _some(
         finally:
             for rank in ranks:
                 rank.end()
-                sys.stderr.writelines(
-                    f"rank {rank.rank}: {line}\n" for line in _text(rank.printed).splitlines()
-                )
+        for rank in ranks:
+            sys.stderr.writelines(
+                f"rank {rank.rank}: {line}\n" for line in _text(rank.printed).splitlines()
+            )
         verdicts: list[Verdict] = []
         for number in range(len(jobs)):
             file = folder / f"verdict-{number}"

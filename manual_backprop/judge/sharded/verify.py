@@ -109,8 +109,8 @@ def on_ranks(
     dtypes: Sequence[torch.dtype],
     seeds: Sequence[int],
     samples: Sequence[str],
-    axes: Sequence[str] | None,
-    causes: bool,
+    axes: Sequence[str] | None = None,
+    causes: bool = True,
     timeout: float,
     progress: Callable[[], None],
 ) -> Verdict:
