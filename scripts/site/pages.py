@@ -1,5 +1,6 @@
 """Writes the generated pages: operators, codes, articles. None of them is kept in git."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from manual_backprop.registry import learning_order
@@ -9,12 +10,15 @@ from scripts.site.verdicts import all_verdicts
 
 def write(docs: Path) -> None:
     """All generated pages, below `docs`; what did not change is not touched."""
-    verdicts = {**all_verdicts(), "mesh": mesh.verdicts()}
+    with ThreadPoolExecutor() as beside:
+        of_articles = beside.submit(articles.page)  # a process of its own computes its numbers
+        verdicts = all_verdicts()
+    verdicts["mesh"] = mesh.verdicts()  # its ranks wait for one in vain: nothing beside them
     order = learning_order()
     texts = {f"operators/{op.name}.md": operator_page.page(op, verdicts, order) for op in order}
     texts["operators/index.md"] = operator_page.index(order)
     texts["mistakes.md"] = codes_page.page(verdicts)
-    texts["articles.md"] = articles.page()
+    texts["articles.md"] = of_articles.result()
     for name, text in texts.items():
         _write(docs / name, text)
     for file in (docs / "operators").glob("*.md"):
