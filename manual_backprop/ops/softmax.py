@@ -3,10 +3,10 @@
     p_i = e^{x_i} / Σ_j e^{x_j}        along the last axis; x and p (*n, k)
 
 Derivation
-    dp_i = p_i (dx_i - Σ_j p_j dx_j)                   a small change of the input
-    dL = Σ_i p̄_i dp_i                                  is felt by the loss;
-       = Σ_i p_i p̄_i dx_i - (Σ_i p_i p̄_i) Σ_j p_j dx_j  collect what stands with each dx_j,
-    x̄_j = p_j (p̄_j - Σ_i p_i p̄_i)                      and read off the gradient.
+    dp_i = p_i (dx_i - Σ_j p_j dx_j)                     a small change of the input
+    dL = Σ_i p̄_i dp_i                                    is felt by the loss;
+       = Σ_i p_i p̄_i dx_i - (Σ_i p_i p̄_i) Σ_j p_j dx_j   collect what stands with each dx_j,
+    x̄_j = p_j (p̄_j - Σ_i p_i p̄_i)                        and read off the gradient.
 
 The Jacobian J_ij = ∂p_i/∂x_j = p_i ([i = j] - p_j) is symmetric and its rows sum to 0, since adding
 a constant to a row of x changes nothing. Subtracting the largest x first keeps e^x from overflowing
