@@ -1,9 +1,13 @@
 """Formulas of docstrings as TeX: what each sign becomes, that nothing is lost, what is refused."""
 
+import re
+
 import pytest
+from docutils import nodes
 
 from manual_backprop.registry import OPS
 from manual_backprop.report.as_page import docstring
+from scripts.site.nodes import derivation_block
 from scripts.site.page_text import page_text, sides
 from scripts.site.prose import markdown, pieces
 from scripts.site.tex import Unreadable, tex
@@ -17,6 +21,8 @@ from tests.every import every_op
         ("x̄ = ȳ wᵀ", r"\bar{x} = \bar{y} w^{\top}"),
         ("dL = ⟨ȳ, dy⟩", r"\mathrm{d}L = \langle \bar{y} , \mathrm{d}y \rangle"),
         ("p_i = e^{x_i} / Σ_j e^{x_j}", r"p_{i} = \frac{e^{x_{i}}}{\sum_{j} e^{x_{j}}}"),
+        ("b̄ = 1ᵀ ȳ + 1 b", r"\bar{b} = \mathbf{1}^{\top} \bar{y} + \mathbf{1} b"),
+        ("s = 1/n Σ x + 1", r"s = \tfrac{1}{n} \sum x + 1"),
         ("dy = dx / 2y", r"\mathrm{d}y = \frac{\mathrm{d}x}{2y}"),
         ("L̄/n (p - t) / (p (1 - p))", r"\frac{\tfrac{\bar{L}}{n} ( p - t )}{p ( 1 - p )}"),
         ("Σ_i (p_i + 1) / ln b dp_i", r"\sum_{i} \frac{p_{i} + 1}{\ln b}\,\mathrm{d}p_{i}"),
@@ -76,6 +82,32 @@ def test_nothing_of_a_docstring_is_lost(op):
 def test_a_sentence_is_what_its_pieces_are(op):
     for remark in page_text(docstring(op), op.name).remarks:
         assert "".join(piece.text for piece in pieces(remark)) == remark.replace("`", "")
+
+
+@every_op
+def test_a_derivation_is_set_as_it_is_written_left_and_right_of_the_sign(op):
+    page = page_text(docstring(op), op.name)
+    cells = [
+        cell
+        for cell in derivation_block(page).findall(nodes.container)
+        if {"left", "right"} & {*cell["classes"]}
+    ]
+    set_as = "".join(
+        re.sub(r"^\\displaystyle | \\vphantom.*$", "", math.astext())
+        for cell in cells
+        for math in cell.findall(nodes.math)
+    )
+    written = "".join(tex(formula) for row in page.derivation for formula in row.formulas)
+    assert set_as.replace(" ", "") == written.replace(" ", "")
+
+
+def test_a_sentence_begins_with_a_capital_and_a_formula_as_it_is_written():
+    words, formula = (
+        derivation_block(page_text(docstring(OPS[name]), name))
+        for name in ("classifier", "linear_cross_entropy")
+    )
+    assert words.astext().startswith("Read the forward")
+    assert next(iter(formula.findall(nodes.math))).astext() == tex("z = x wᵀ")
 
 
 def test_the_last_line_of_a_derivation_is_the_gradient():

@@ -1,12 +1,12 @@
 """linear_regression: a line through points, by its mean squared error.
 
-    L = 1/n Σ_n (w x_n + b - target_n)²    x and target (n), w and b numbers
+    L = 1/n Σ_i (w x_i + b - target_i)²    x and target (n), w and b numbers
 
 Derivation
-    dL = 2/n Σ_n r_n (x_n dw + w dx_n + db)            with r = w x + b - target, a small change
+    dL = 2/n Σ_i r_i (x_i dw + w dx_i + db)            with r = w x + b - target, a small change
     dE = L̄ dL                                          is felt by what comes behind;
        = ⟨L̄ 2/n Σ r x, dw⟩ + ⟨L̄ 2/n w r, dx⟩ + ...     collect what stands with each,
-    w̄ = L̄ 2/n Σ_n r_n x_n    b̄ = L̄ 2/n Σ_n r_n    x̄ = L̄ 2/n w r     and read off the gradients.
+    w̄ = L̄ 2/n Σ_i r_i x_i    b̄ = L̄ 2/n Σ_i r_i    x̄ = L̄ 2/n w r     and read off the gradients.
 
 Gradient descent with step lr on (w, b) multiplies its distance from the best line by I - lr H in
 every step, H = 2 [[mean x², mean x], [mean x, 1]]: not nearly, but exactly.
@@ -26,7 +26,7 @@ Number = Float[Tensor, ""]
 
 
 def linear_regression(x: X, w: Number, b: Number, target: X) -> Number:
-    """L = mean (w x + b - target)², (n) and (n) to one number."""
+    """L = mean((w x + b - target)²), (n) and (n) to one number."""
     return (w * x + b - target).pow(2).mean()
 
 

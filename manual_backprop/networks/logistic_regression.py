@@ -6,7 +6,7 @@ Derivation
     dz = x dw + dx w + db                  a small change of the logits z = x w + b
     dL = ⟨z̄, dz⟩                           is felt by the loss, z̄ being bce_with_logits' gradient;
        = ⟨xᵀ z̄, dw⟩ + ⟨z̄ wᵀ, dx⟩ + ⟨Σ z̄, db⟩     move x and w across,
-    w̄ = xᵀ z̄      x̄ = z̄ wᵀ      b̄ = Σ_n z̄_n        and read off the gradients.
+    w̄ = xᵀ z̄      x̄ = z̄ wᵀ      b̄ = Σ z̄            and read off the gradients.
 
 Accuracy itself cannot be the loss: it is flat wherever no probability crosses 1/2, and jumps where
 one does, so its gradient is 0 or does not exist.

@@ -1,6 +1,6 @@
 """perceptron: sigmoid units side by side, by their mean squared error.
 
-    L = mean (o - target)²,  o = sigmoid(x wᵀ)
+    L = mean((o - target)²),  o = sigmoid(x wᵀ)
     x (n, i), w (k, i), o and target (n, k)
 
 Derivation
@@ -29,7 +29,7 @@ Loss = Float[Tensor, ""]
 
 
 def perceptron(x: X, w: W, target: Target) -> Loss:
-    """L = mean (sigmoid(x wᵀ) - target)², (n, i), (k, i) and (n, k) to one number."""
+    """L = mean((sigmoid(x wᵀ) - target)²), (n, i), (k, i) and (n, k) to one number."""
     return (sigmoid(x @ w.T) - target).pow(2).mean()
 
 

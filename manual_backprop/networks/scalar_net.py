@@ -2,16 +2,16 @@
 
     z1 = w1 x1 + w3 x2,  z2 = w2 x1 + w4 x2,  h = f(z)
     z3 = w5 h1 + w7 h2,  z4 = w6 h1 + w8 h2,  o = f(z)
-    loss: half-sum  L = 1/2 ((o1 - y1)² + (o2 - y2)²)
-          mean      L = 1/2 ((o1 - y1)² + (o2 - y2)²), the mean of two
-          cross-entropy  L = -(y1 ln p1 + y2 ln p2),  p = softmax(o)
+    L = 1/2 ((o1 - y1)² + (o2 - y2)²)      loss "half-sum", and "mean", which of two is the same
+    L = -(y1 ln p1 + y2 ln p2),  p = softmax(o)      loss "cross-entropy"
     f is sigmoid or relu; all arguments plain numbers, or tensors of one shape, any
 
 Derivation
     dL = ō1 do1 + ō2 do2                               a small change of the outputs
     do = f'(z) dz                                      of every unit
     dz3 = w5 dh1 + w7 dh2 + h1 dw5 + h2 dw7            of what goes into it, and so for all four;
-    δ = f'(z) times what it feels: z3 feels ō1, z4 ō2, z1 w5 δ3 + w6 δ4, z2 w7 δ3 + w8 δ4;
+    δ = f'(z) times what a unit feels: unit 3 feels ō1, unit 4 feels ō2,
+    unit 1 feels w5 δ3 + w6 δ4, unit 2 feels w7 δ3 + w8 δ4;
     a weight's gradient is δ of the unit it leads to, times the number it is multiplied by.
 
 Both outputs feel a hidden weight: whoever takes only one of w5 δ3 and w6 δ4 has a gradient that

@@ -4,7 +4,8 @@
     x (n, i), w1 (i, h), b1 (h), w2 (h, 1), b2 (1), target (n)
 
 Derivation
-    z = x w1 + b1,  h = relu(z),  pred = h w2 + b2,  L = mse(pred, target)
+    z = x w1 + b1,  h = relu(z)
+    pred = h w2 + b2,  L = mse(pred, target)
     read the forward from its end: back through mse to pred, through lin to h, w2, b2,
     through relu to z, and through lin to x, w1, b1; each step is the operator's own backward.
 

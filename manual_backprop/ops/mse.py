@@ -1,9 +1,9 @@
 """mse: the mean squared error of a column of predictions.
 
-    L = 1/n Σ_n (pred_n - target_n)²        pred (n, 1), target (n)
+    L = 1/n Σ_i (pred_i - target_i)²        pred (n, 1), target (n)
 
 Derivation
-    dL = 2/n Σ_n (pred_n - target_n) dpred_n           a small change of the predictions
+    dL = 2/n Σ_i (pred_i - target_i) dpred_i           a small change of the predictions
     dE = L̄ dL                                          is felt by what comes behind;
        = ⟨L̄ 2/n (pred - target), dpred⟩                collect what stands with dpred,
     pred̄ = L̄ 2/n (pred - target)                       and read off the gradient.
@@ -31,7 +31,7 @@ Loss = Float[Tensor, ""]
 
 
 def mse(pred: Pred, target: Target) -> Loss:
-    """L = mean (pred - target)², (*n, 1) and (*n) to one number."""
+    """L = mean((pred - target)²), (*n, 1) and (*n) to one number."""
     return (pred.squeeze(-1) - target).pow(2).mean()
 
 

@@ -17,10 +17,7 @@ from manual_backprop.judge.draw import axes
 from manual_backprop.op import Op
 from manual_backprop.registry import is_network, read_first
 
-LEGEND = (
-    "    x̄ is ∂L/∂x, and so with every letter; grad_out is that of what the forward returns; "
-    "⟨a, b⟩ is\n    the sum of the products entry by entry."
-)
+END = {"L": "the loss at the end", "E": "what comes behind L"}
 
 
 def docstring(op: Op) -> str:
@@ -42,6 +39,21 @@ def formula(op: Op) -> str:
         return f"network: {what(op).removesuffix('.')}"
     line = re.search(r"^ {4}(.*)$", docstring(op), re.MULTILINE)
     return re.split(r",  | {3,}", line[1])[0] if line else ""
+
+
+def end_letter(op: Op) -> str:
+    """What stands at the end of all: L, and E where L is what the operator itself returns."""
+    before, _, _ = docstring(op).partition("\nDerivation")
+    return "E" if re.search(r"^ {4}L = ", before, re.MULTILINE) else "L"
+
+
+def legend(op: Op) -> str:
+    """What the derivation's signs mean, in two lines."""
+    end = end_letter(op)
+    return (
+        f"    x̄ is ∂{end}/∂x, with {end} {END[end]}, and so with every letter; grad_out is that\n"
+        "    of what the forward returns; ⟨a, b⟩ is the sum of the products entry by entry."
+    )
 
 
 def code(op: Op) -> str:
@@ -94,7 +106,7 @@ def show_page(console: Console, op: Op) -> None:
     console.print()
     text_of_file = re.sub(r"^Read first: .*\n", "", docstring(op), flags=re.MULTILINE)
     lines = text_of_file.splitlines()
-    lines.insert(lines.index("", lines.index("Derivation")), LEGEND)
+    lines.insert(lines.index("", lines.index("Derivation")), legend(op))
     for line in lines:
         name, colon, rest = line.partition(": ")
         if name == "Source" and (names := read_first(op)):

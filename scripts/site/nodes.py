@@ -63,8 +63,10 @@ def derivation_block(page: PageText) -> nodes.container:
 def _row(row: Row, *, first: bool, last: bool) -> list[nodes.container]:
     kind = "result" if last else "step"
     if not row.formulas:
-        remark = row.remark[:1].upper() + row.remark[1:] if first else row.remark
-        sentence = nodes.paragraph("", "", *said(remark))
+        parts = pieces(row.remark)
+        if first and parts[0].kind == "text":
+            parts[0] = Piece("text", parts[0].text[0].upper() + parts[0].text[1:])
+        sentence = nodes.paragraph("", "", *map(_node, parts))
         return [nodes.container("", sentence, classes=["derivation-row", "sentence"])]
     chain = any(formula.endswith(",") for formula in row.formulas)
     groups = [row.formulas] if chain else [(formula,) for formula in row.formulas]

@@ -10,7 +10,7 @@ from manual_backprop.data import article_numbers
 from manual_backprop.judge.draw import axes
 from manual_backprop.op import Op
 from manual_backprop.registry import is_network, read_first
-from manual_backprop.report.as_page import code, docstring, formula, what
+from manual_backprop.report.as_page import END, code, docstring, end_letter, formula, what
 from scripts.site import live
 from scripts.site.benchmarks import benchmark
 from scripts.site.docstrings import docstring_markdown
@@ -19,12 +19,6 @@ from scripts.site.numbers import exact, factor, matrix, number
 from scripts.site.page_text import page_text
 from scripts.site.prose import markdown
 from scripts.site.worked import STEP, Entry, Worked, worked
-
-LEGEND = (
-    "$\\bar{x}$ is $\\partial L/\\partial x$, and so with every letter; `grad_out` is that of "
-    "what the forward returns; $\\langle a, b \\rangle$ is the sum of the products entry by entry. "
-    "[More on notation](../notation.md)"
-)
 
 
 def page(op: Op, verdicts: Mapping[str, Any], order: Sequence[Op]) -> str:
@@ -110,7 +104,11 @@ def _article_rows(op: Op) -> list[str]:
 def _derivation(op: Op) -> Iterator[str]:
     text = page_text(docstring(op), op.name)
     yield from ("## Derivation", "", "```{derivation} " + op.name, "```", "")
-    yield from (":::{div} legend", LEGEND, ":::", "")
+    end = end_letter(op)
+    yield from (":::{div} legend", f"$\\bar{{x}}$ is $\\partial {end}/\\partial x$, with ${end}$")
+    yield f"{markdown(END[end])}, and so with every letter; `grad_out` is that of what the forward"
+    yield r"returns; $\langle a, b \rangle$ is the sum of the products entry by entry."
+    yield from ("[More on notation](../notation.md)", ":::", "")
     for remark in text.remarks:
         yield from (markdown(remark), "")
     yield from (":::{div} source", f"Source: {markdown_text(text.source)}", ":::", "")
@@ -173,7 +171,11 @@ def _by_a_step(entry: Entry) -> Iterator[str]:
 
 def _code(op: Op) -> Iterator[str]:
     module = op.forward.__module__
-    yield from ("## Code", "", f"This is `{module.replace('.', '/')}.py`, without its imports.")
+    yield from (
+        "## Code",
+        "",
+        f"This is `{module.replace('.', '/')}.py`, below its imports from elsewhere.",
+    )
     yield from ("[Below](#functions) stands a link to the whole file.", "")
     yield from ("```python", code(op), "```", "")
     yield from ("What the forward has to save for each backward:", "")

@@ -5,12 +5,12 @@
 A formula is read into a tree, so that nothing of it can be lost, and what cannot be read is an
 error: a page never shows half of a formula. `/` with spaces is a fraction of all that stands before
 it in its product, behind the last Σ, and of the one factor behind it, or of all of a Σ; `1/n`
-without is a small one.
+without is a small one. A 1 that multiplies is a column of ones.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from scripts.site.signs import (
     CLOSE,
@@ -269,6 +269,9 @@ def _tokens(formula: str) -> Iterator[Token]:
 
 
 def _product(factors: list[Node]) -> Node:
+    if len(factors) > 1 and re.fullmatch("1ᵀ?", factors[0].source):  # 1 ȳ is no product with 1
+        ones = factors[0]
+        factors = [replace(ones, tex=rf"\mathbf{{1}}{ones.tex[1:]}"), *factors[1:]]
     text = ""
     for before, node in zip([None, *factors], factors, strict=False):
         thin = before and ((node.spaced and not node.operator) or before.spaced)
