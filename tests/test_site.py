@@ -12,7 +12,6 @@ from manual_backprop.judge.examples import ON_A_MESH, WITHOUT
 from manual_backprop.registry import OPS
 from scripts.site import mesh
 from scripts.site.accessible import mended
-from scripts.site.articles import _computed
 from scripts.site.findings import Contradicted
 from scripts.site.live import operators
 from scripts.site.numbers import matrix, number
@@ -130,17 +129,6 @@ def test_every_code_of_the_mesh_has_an_example_that_stands_on_the_page():
 def test_an_example_of_the_mesh_that_is_called_otherwise_stops_the_build():
     with pytest.raises(Contradicted, match="placement is called right"):
         mesh._only("placement", [])
-
-
-def test_of_many_draws_the_range_is_told():
-    digits = {"decimals": 2}
-    assert (
-        _computed([0.02, 0.0512, 0.01], [0.01, 0.05], digits) == "from 0.0100 to 0.0512, in 3 draws"
-    )
-    assert re.findall(r">([\d.]+)<", _computed([0.01, 0.05], [0.01, 0.05], digits)) == [
-        "0.0100",
-        "0.0500",
-    ]
 
 
 def test_what_was_mended_is_not_mended_again():

@@ -17,9 +17,10 @@ A code is given only where it explains the wrong numbers to rounding, at several
 wrong in no known way is `unknown`.
 What is said of backwards on [several processes](ranks.md) is said by `verify --mesh 2`.
 
-Below each code stands the smallest backward that has it, and what the judge said of it when this
-page was made.
-`manual-backprop explain CODE` shows the same in the terminal.
+Below a code stands the smallest backward that has it, and what the judge said of it when this page
+was made; a few have none, and say why.
+`manual-backprop explain CODE` shows the same in the terminal, but for examples that take several
+processes.
 
 :::{div} codes
 
