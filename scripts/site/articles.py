@@ -82,10 +82,11 @@ def page() -> str:
     lines = [
         "# The articles, number by number",
         "",
-        "Five articles for learners stand behind this project, A to E.",
+        "Five articles for learners stand behind this project, A to E; nobody needs them at hand to "
+        "follow.",
         "Every system of theirs is here, every number that they print is computed again, and every "
         "mistake that they make has a test.",
-        "Read them in this order; each step leads to the operator that it is about.",
+        "Go through the rows in this order; each leads to the operator that it is about.",
         "",
         "*Computed* is what this project's own backwards gave when this page was made, with more "
         "digits than were printed.",
@@ -132,7 +133,7 @@ def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
         yield from (said(row["remark"]), "")
     for trap, sentence in row.get("traps", {}).items():
         yield from (":::{div} mistake", "", f"**Mistake.** {said(sentence)}", "")
-        yield from (f"`pytest -k {name}-{trap}` shows it.", "", ":::", "")
+        yield from (f"`uv run pytest -k {name}-{trap}` shows it.", "", ":::", "")
 
 
 def _computed(found: Any, expected: Any, digits: Mapping[str, float]) -> str:
