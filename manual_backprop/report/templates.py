@@ -1,5 +1,6 @@
 """The templates of the pages, and how they write numbers; imports no torch."""
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -109,6 +110,11 @@ def _breakable(name: str) -> Markup:
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
+def _prose(sentence: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def _date(made: str) -> str:
     """As in "22 November 2026, 09:30 UTC"."""
     when = datetime.fromisoformat(made)
@@ -144,6 +150,7 @@ def _templates() -> Environment:
         "index": _index,
         "place": _place,
         "plain": plain,
+        "prose": _prose,
         "shape": _shape,
         "short": short,
         "strokes": _strokes,
