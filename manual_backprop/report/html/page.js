@@ -8,7 +8,7 @@
   const tools = $(".tools"), items = $$("[data-words]");
   if (tools) {
     const search = $("#search"), filter = $("#filter"), count = $("#count"), nothing = $("#nothing");
-    const what = count.dataset.what || "backwards";
+    const what = (count.dataset.what || "backwards").slice(0, items.length > 1 ? undefined : -1);
     const apply = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
@@ -21,7 +21,8 @@
         const own = $$("[data-words]", group);
         if (own.length) group.hidden = own.every((item) => item.hidden);
       }
-      count.textContent = shown === items.length ? `all ${shown} ${what}` : `${shown} of ${items.length} ${what}`;
+      count.textContent = shown < items.length ? `${shown} of ${items.length} ${what}`
+        : items.length > 1 ? `all ${shown} ${what}` : `one ${what}`;
       nothing.hidden = shown > 0;
     };
     search.addEventListener("input", apply);
