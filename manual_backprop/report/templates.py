@@ -15,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import manual_backprop
+from manual_backprop.judge.levels import LEVELS, SAID, WRONG
 
 Fields = Mapping[str, Any]
-FIRST_WRONG = "6"  # of the levels of a picture
 
 
 def page(template: str, **fields: Any) -> str:
@@ -64,7 +64,7 @@ def _strokes(levels: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
 
     Neighbours in a row are struck at once; all wrong levels are one, and called w.
     """
-    rows = [["w" if n >= FIRST_WRONG else "n" if n == "-" else n for n in row] for row in levels]
+    rows = [["w" if n >= str(WRONG) else "n" if n == "-" else n for n in row] for row in levels]
     ground = Counter(chain.from_iterable(rows)).most_common(1)[0][0]
     paths: dict[str, list[str]] = {}
     for y, row in enumerate(rows):
@@ -141,6 +141,8 @@ def _templates() -> Environment:
         "script": Markup(script),
         "style_hash": _hash(style),
         "script_hash": _hash(script),
+        "levels": LEVELS[:WRONG],
+        "said": SAID,
         "version": manual_backprop.__version__,
     }
     templates.filters |= {

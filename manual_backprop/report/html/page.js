@@ -116,8 +116,7 @@
   arrive();
 
   // which entry lies under the pointer, and how near it came
-  const said = ["exact", "up to 1 %", "up to 3 %", "up to 10 %", "up to 30 %", "up to 100 %",
-    "wrong, up to 10 times", "wrong, up to 1000 times", "wrong, more than 1000 times", "nan or infinite"];
+  const said = $(".defs").dataset.said.split("|");
   const numbers = (text) => text.split(" ").filter(Boolean).map(Number);
   const axis = (first, size, end) => (size === 1 ? `${first}` : `${first}…${Math.min(first + size, end) - 1}`);
   const place = (row, column, shape, [high, wide]) => {
