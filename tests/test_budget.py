@@ -1,11 +1,14 @@
 """The budget admits what rounding does and little more."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch._decomp import decomposition_table
 
 from manual_backprop import rounding_budget
+from manual_backprop.judge.budget import LARGE, RUNS
 from manual_backprop.judge.witnesses import vjp
 
 
@@ -280,3 +283,10 @@ def test_a_vjp_is_that_of_autograd_and_can_be_differentiated():
         strict=True,
     ):
         assert torch.equal(mine, pytorchs)
+
+
+def test_the_page_on_the_judge_tells_how_many_runs_are_made():
+    page = Path(__file__).parents[1].joinpath("docs/judge.md").read_text("utf-8")
+    exponent = LARGE.bit_length() - 1
+    assert 2**exponent == LARGE
+    assert f"over {RUNS} runs (for inputs of $2^{{{exponent}}}$ numbers or more over one" in page

@@ -1,5 +1,6 @@
 """`--html`: what the commands write, how they end, and that text from elsewhere stays text."""
 
+import copy
 import json
 import re
 import shlex
@@ -31,6 +32,7 @@ class Read(HTMLParser):
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
         self.elements, self.text, self.handlers, self.addresses = [], [], [], []
+        self.code = []
         self.inside = ""
         self.feed(text)
         self.close()
@@ -44,9 +46,14 @@ class Read(HTMLParser):
             if name in ("src", "href", "action", "data", "srcset", "poster"):
                 self.addresses.append(value)
 
+    def handle_endtag(self, _):
+        self.inside = ""
+
     def handle_data(self, data):
         if self.inside not in ("style", "script"):
             self.text.append(data)
+        if self.inside == "code":
+            self.code.append(data)
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -193,6 +200,22 @@ def test_the_solution_and_the_test_are_shown_where_they_are_asked_for(learner):
     for words in ("return (x > 0) * grad_out", "def test_grad_x_of_back_relu"):
         assert words not in bare
         assert words in whole
+
+
+def test_a_command_and_a_line_of_code_in_a_sentence_are_set_as_code(learner):
+    page = page_of(learner, "def back_exp(out, grad_out):\n    return -out * grad_out\n")
+    assert "manual-backprop explain sign" in page.code
+    answer = learner.check("def back_nothing_known(x, grad_out):\n    return grad_out\n")
+    refused = record(answer, learner.folder / "mine.py")
+    page = Read(check_page(refused, hints=3, solution=False, test=False))
+    assert "manual-backprop list" in page.code
+    assert "`" not in "".join(page.text)
+
+    fields = copy.deepcopy(reports.judged())
+    fields["backwards"][0]["notes"] = [
+        {"backward": "back_relu", "code": "not-exercised", "message": "no sample reaches `x < 0`"}
+    ]
+    assert Read(verify_page(fields)).code.count("x < 0") > 1, "in the evidence and below the table"
 
 
 @pytest.mark.parametrize(("thorough", "seeds"), [(False, [0]), (True, [0, 1])])

@@ -10,13 +10,12 @@ import torch
 from manual_backprop import rounding_budget
 from manual_backprop.judge.examples import ON_A_MESH, WITHOUT
 from manual_backprop.registry import OPS
-from scripts.site import mesh
+from scripts.site import cache, mesh, verdicts
 from scripts.site.accessible import mended
 from scripts.site.findings import Contradicted
 from scripts.site.live import operators
 from scripts.site.numbers import matrix, number
 from scripts.site.page_links import on_the_site, pages
-from scripts.site.verdicts import _wrong
 from scripts.site.worked import UPSTREAM, worked
 from scripts.site.wrong import WRITTEN, Wrong, wrong_versions
 from tests.every import every_op
@@ -100,19 +99,57 @@ def test_mistakes_are_written_for_operators():
 def test_what_is_shown_as_wrong_has_to_be_rejected():
     right = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out\n"
     with pytest.raises(Contradicted, match="lets pass what is shown as wrong"):
-        _wrong(OPS["relu"], Wrong("It is right.", right))
+        verdicts._wrong(OPS["relu"], Wrong("It is right.", right))
 
 
 def test_what_is_shown_as_wrong_has_to_have_a_name():
     cubed = "def back_relu(x, grad_out):\n    return (x > 0) * grad_out * (1 + x**2 / 7)\n"
     with pytest.raises(Contradicted, match="no name"):
-        _wrong(OPS["relu"], Wrong("Nobody writes this.", cubed))
+        verdicts._wrong(OPS["relu"], Wrong("Nobody writes this.", cubed))
 
 
 def test_an_operator_of_which_nothing_is_written_has_the_mistakes_of_any(monkeypatch):
     monkeypatch.delitem(WRITTEN, "exp")
-    told = [_wrong(OPS["exp"], one)["code"] for one in wrong_versions(OPS["exp"])]
+    told = [verdicts._wrong(OPS["exp"], one)["code"] for one in wrong_versions(OPS["exp"])]
     assert told == ["ignores-grad-out", "sign"]
+
+
+class Here:
+    """In place of processes."""
+
+    def __init__(self, *_, **__): ...
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+
+    map = map
+
+
+@pytest.mark.parametrize(
+    ("file", "anew"),
+    [("manual_backprop/blocks.py", True), ("manual_backprop/onednn.py", True),
+     ("manual_backprop/ops/relu.py", True), ("manual_backprop/networks/classifier.py", True),
+     ("manual_backprop/judge/diagnose/sizes.py", True), ("scripts/site/wrong_operators.py", True),
+     ("scripts/site/findings.py", True), ("scripts/site/verdicts.py", True),
+     ("manual_backprop/bench/race.py", False), ("manual_backprop/training/__init__.py", False)],
+)  # fmt: skip
+def test_a_verdict_is_kept_until_a_file_that_it_rests_on_changes(file, anew, tmp_path, monkeypatch):
+    assert (ROOT / file).exists()
+    judged, read = [], Path.read_bytes
+    monkeypatch.setattr(cache, "FOLDER", tmp_path)
+    monkeypatch.setattr(verdicts, "ProcessPoolExecutor", Here)
+    monkeypatch.setattr(verdicts, "_judge", lambda name: judged.append(name) or name)
+
+    first = verdicts.all_verdicts()
+    assert set(judged) == set(first) >= {f"operator-{name}" for name in OPS}
+    judged.clear()
+    assert verdicts.all_verdicts() == first
+    assert judged == []
+    added = {ROOT / file: b"\n"}
+    monkeypatch.setattr(Path, "read_bytes", lambda self: read(self) + added.get(self, b""))
+    verdicts.all_verdicts()
+    assert set(judged) == (set(first) if anew else set())
 
 
 def test_every_code_of_the_mesh_has_an_example_that_stands_on_the_page():

@@ -105,6 +105,7 @@ class _Axis:
         share = log10(ratio / self.low) / log10(self.high / self.low)
         return round(MARGIN + (WIDTH - 2 * MARGIN) * share, 1)
 
-    def beyond(self, ratio: float) -> bool:
-        """Whether a ratio does not fit."""
-        return not self.low <= ratio <= self.high
+    def ends(self, ratio: Fields) -> dict[tuple[float, int], None]:
+        """Where the ends of an interval stand, and to which side of the axis they are: -1, 0, 1."""
+        ends = (ratio["low"], ratio["high"])
+        return dict.fromkeys((self.at(end), (end > self.high) - (end < self.low)) for end in ends)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manual_backprop.judge.levels import LEVELS, NOT_FINITE
+
 ROWS, COLUMNS = 12, 24  # blocks; entries beyond share one
-LEVELS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0, 1000.0)  # error over allowance, at most
-NOT_FINITE = 9
 NOT_JUDGED = -1
 NAMES = "-0123456789"
 

@@ -6,12 +6,14 @@ allows no other style and script than their own, known by their hashes, and no a
 
 import re
 import shlex
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import chain, count, groupby
 from typing import Any
 
 from manual_backprop.commands import DTYPES
 from manual_backprop.judge.codes import CODES
+from manual_backprop.judge.levels import LEVELS
 from manual_backprop.report.templates import Fields, page, share
 
 CLOSE = 0.3  # error over allowance, from which a cell is called close
@@ -133,7 +135,7 @@ def _cell(
         "dtype": dtype,
         "device": device,
         "state": state,
-        "style": "sw" if findings else f"s{_level(ratio)}",
+        "style": "sw" if findings else f"s{bisect_left(LEVELS, ratio)}",
         "ratio": ratio,
         "share": f"wrong, {findings[0]['code']}" if findings else share(ratio),
         "code": findings[0]["code"] if findings else "",
@@ -211,8 +213,3 @@ def _groups(row: Fields) -> list[dict[str, Any]]:
 
 def _alike(one: Fields, other: Fields) -> bool:
     return all(one.get(name, "") == other.get(name, "") for name in ("gradient", "code"))
-
-
-def _level(ratio: float) -> int:
-    """The first level that a share does not exceed, as `judge/evidence.py` counts them."""
-    return next((n for n, most in enumerate((0, 0.01, 0.03, 0.1, 0.3)) if ratio <= most), 5)

@@ -1,5 +1,6 @@
 """The templates of the pages, and how they write numbers; imports no torch."""
 
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import manual_backprop
+from manual_backprop.judge.levels import LEVELS, SAID, WRONG
 
 Fields = Mapping[str, Any]
-FIRST_WRONG = "6"  # of the levels of a picture
 
 
 def page(template: str, **fields: Any) -> str:
@@ -63,7 +64,7 @@ def _strokes(levels: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
 
     Neighbours in a row are struck at once; all wrong levels are one, and called w.
     """
-    rows = [["w" if n >= FIRST_WRONG else "n" if n == "-" else n for n in row] for row in levels]
+    rows = [["w" if n >= str(WRONG) else "n" if n == "-" else n for n in row] for row in levels]
     ground = Counter(chain.from_iterable(rows)).most_common(1)[0][0]
     paths: dict[str, list[str]] = {}
     for y, row in enumerate(rows):
@@ -109,6 +110,11 @@ def _breakable(name: str) -> Markup:
     return Markup("_<wbr>").join(escape(part) for part in name.split("_"))
 
 
+def _prose(sentence: str) -> Markup:
+    """A sentence in which what stands between backticks is code."""
+    return Markup(re.sub(r"`([^`\n]+)`", r"<code>\1</code>", str(escape(sentence))))
+
+
 def _date(made: str) -> str:
     """As in "22 November 2026, 09:30 UTC"."""
     when = datetime.fromisoformat(made)
@@ -135,6 +141,8 @@ def _templates() -> Environment:
         "script": Markup(script),
         "style_hash": _hash(style),
         "script_hash": _hash(script),
+        "levels": LEVELS[:WRONG],
+        "said": SAID,
         "version": manual_backprop.__version__,
     }
     templates.filters |= {
@@ -144,6 +152,7 @@ def _templates() -> Environment:
         "index": _index,
         "place": _place,
         "plain": plain,
+        "prose": _prose,
         "shape": _shape,
         "short": short,
         "strokes": _strokes,

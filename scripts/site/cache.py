@@ -15,15 +15,14 @@ FOLDER = ROOT / "build" / "site"
 def of_the_judge() -> Iterator[Path]:
     """The files that decide what the judge says, and how a page has its sentences."""
     package = ROOT / "manual_backprop"
-    yield from (package / "judge").rglob("*.py")
-    yield from (package / "report").glob("*.py")
-    yield package / "op.py"
+    others = {package / "bench", package / "training"}
+    yield from (file for file in package.rglob("*.py") if others.isdisjoint(file.parents))
     yield Path(__file__).with_name("findings.py")
 
 
-def digest(files: Iterable[Path], *also: str) -> str:
+def digest(files: Iterable[Path]) -> str:
     """Of what stands in the files, and of the PyTorch that would compute with them."""
-    hashed = hashlib.sha256("\0".join([str(torch.__version__), *also]).encode())
+    hashed = hashlib.sha256(str(torch.__version__).encode())
     for file in sorted(set(files)):
         hashed.update(str(file.relative_to(ROOT)).encode())
         hashed.update(file.read_bytes())

@@ -4,9 +4,7 @@ Each operator is judged as `manual-backprop verify` does, with one draw of every
 """
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from manual_backprop.judge.examples import EXAMPLES
 from manual_backprop.judge.verdict import dtype_name
 from manual_backprop.judge.verify import DTYPES, verify
 from manual_backprop.op import Op
-from manual_backprop.registry import OPS, read_first
+from manual_backprop.registry import OPS
 from manual_backprop.report.as_code import judged
 from scripts.site.cache import digest, keep, kept, of_the_judge
 from scripts.site.findings import Contradicted, fields
@@ -28,10 +26,11 @@ SEED = 0
 
 def all_verdicts() -> dict[str, Any]:
     """Operator or code -> what the judge says, from what was kept or judged now, side by side."""
-    keys = {f"operator-{name}": _key(OPS[name]) for name in OPS}
-    keys |= {f"code-{code}": _key(OPS[one.operator], one.wrong) for code, one in EXAMPLES.items()}
-    found = {name: value for name, key in keys.items() if (value := kept(name, key)) is not None}
-    missing = [name for name in keys if name not in found]
+    here = Path(__file__)
+    key = digest([*of_the_judge(), here, *here.parent.glob("wrong*.py")])
+    names = [*(f"operator-{name}" for name in OPS), *(f"code-{code}" for code in EXAMPLES)]
+    found = {name: value for name in names if (value := kept(name, key)) is not None}
+    missing = [name for name in names if name not in found]
     if not missing:
         return found
     missing.sort(key=_long, reverse=True)
@@ -39,7 +38,7 @@ def all_verdicts() -> dict[str, Any]:
     with ProcessPoolExecutor(min(os.cpu_count() or 1, 8), mp_context=context) as processes:
         for name, value in zip(missing, processes.map(_judge, missing), strict=True):
             found[name] = value
-            keep(name, keys[name], value)
+            keep(name, key, value)
     return found
 
 
@@ -47,19 +46,6 @@ def _long(name: str) -> int:
     """How long it takes, roughly: many backwards first, and codes last."""
     kind, _, rest = name.partition("-")
     return len(OPS[rest].backwards) if kind == "operator" else 0
-
-
-def _key(op: Op, *also: str) -> str:
-    own = [Path(__file__), *Path(__file__).parent.glob("wrong*.py")]
-    return digest([*of_the_judge(), *own, *_files(op)], *also)
-
-
-def _files(op: Op) -> Iterator[Path]:
-    """The operator's file and those that it is made of."""
-    module = import_module(op.forward.__module__)
-    yield Path(str(module.__file__))
-    for name in read_first(op):
-        yield from _files(OPS[name])
 
 
 def _judge(name: str) -> Any:

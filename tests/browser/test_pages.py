@@ -1,5 +1,6 @@
 """The pages of `check --html` and `bench --html` in a browser."""
 
+import copy
 import re
 
 import pytest
@@ -112,10 +113,37 @@ def test_every_case_has_its_verdict_its_times_and_its_bars(opened, times):
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "median", "high", "arrows"),
+    [(0.9, 1.1, 2.0, []), (1.02, 1.43, 49.0, ["right"]), (30.0, 40.0, 50.0, ["right"]),
+     (0.01, 0.02, 0.03, ["left"]), (0.1, 0.8, 1.1, ["left"]), (0.1, 1.4, 20.0, ["left", "right"])],
+)  # fmt: skip
+def test_an_end_of_an_interval_that_is_beyond_the_axis_is_an_arrow(
+    low, median, high, arrows, written, times
+):
+    fields = copy.deepcopy(times)
+    case = next(case for case in fields["cases"] if case["case"] == "two-ways")
+    case["opponents"][-1]["ratio"] = {"low": low, "median": median, "high": high}
+    page = written(bench_page(fields))
+    picture = page.locator(".case", has_text="two-ways").locator(".ratio").last
+
+    whole, line = picture.bounding_box(), picture.locator(".interval").first.bounding_box()
+    found = []
+    for arrow in picture.locator(".beyond").all():
+        box = arrow.bounding_box()
+        assert whole["x"] <= box["x"]
+        assert box["x"] + box["width"] <= whole["x"] + whole["width"]
+        found.append("left" if box["x"] < line["x"] - 1 else "right")
+    assert found == arrows
+    caps = picture.locator(".interval").count() - 1
+    assert caps == sum(1 / 4 <= end <= 16 for end in (low, high))
+
+
 def test_cases_can_be_searched_and_filtered(opened):
     page = opened("bench")
     shown = page.locator(".case:visible h3 code")
 
+    expect(page.locator("#count")).to_have_text("all 3 cases")
     page.get_by_label("Search").fill("missing")
     assert shown.all_text_contents() == ["one-missing"]
     expect(page.locator("#count")).to_have_text("1 of 3 cases")
@@ -125,6 +153,13 @@ def test_cases_can_be_searched_and_filtered(opened):
     page.get_by_label("Search").fill("missing")
     page.get_by_role("button", name="Show all").click()
     assert shown.count() == 3
+
+
+def test_of_one_case_the_count_is_singular(written, times):
+    page = written(bench_page({**times, "cases": times["cases"][:1]}))
+    expect(page.locator("#count")).to_have_text("one case")
+    page.get_by_label("Search").fill("no such words")
+    expect(page.locator("#count")).to_have_text("0 of 1 case")
 
 
 @pytest.mark.parametrize("width", [320, 360, 700, 1000, 1280])

@@ -1,10 +1,14 @@
 """The site as a reader meets it: opened from disk, in a real browser."""
 
+import io
 import re
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from manual_backprop.registry import OPS
+from tests.browser.conftest import address
 
 pytestmark = pytest.mark.browser
 
@@ -94,3 +98,50 @@ def test_a_page_fits_a_telephone(name, visit, page):
     visit(name)
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 360, f"{name} is {wide} wide"
+
+
+STATIC = Path(__file__).parents[2] / "docs" / "_static"
+GROUNDS = {"light": ("#fff", "#f8f9fb", "#000"), "dark": ("#131416", "#1a1c1e", "#fff")}
+NARROW = """<!doctype html><link rel="stylesheet" href="{style}"><script src="{script}"></script>
+<style>body {{ --color-background-primary: {page}; --color-background-secondary: {box};
+--color-foreground-primary: {text}; background: {page}; margin: 0 }}
+.content {{ width: 200px }} .long {{ display: block; height: 40px; min-width: 60px }}</style>
+<body><div class="content"><div class="formula"><i class="long"></i></div><div class="derivation">
+<div class="derivation-row"><div class="right"><i class="long"></i></div></div>
+<div class="derivation-row result"><div class="right"><i class="long"></i></div></div></div>
+<div class="numbers"><p></p><p><i class="long"></i></p></div>
+<mjx-container jax="SVG" display="true" style="display: block"><i class="long"></i></mjx-container>
+</div>"""
+
+
+@pytest.mark.parametrize("scheme", GROUNDS)
+@pytest.mark.parametrize(
+    "place", [".formula", ".right", ".result > .right", ".numbers > p:last-child", "mjx-container"]
+)
+def test_a_formula_wider_than_its_box_is_shaded_where_it_goes_on(place, scheme, page, tmp_path):
+    colours = dict(zip(("page", "box", "text"), GROUNDS[scheme], strict=True))
+    style, script = (address(STATIC / name) for name in ("site.css", "scrolled.js"))
+    file = tmp_path / "page.html"
+    file.write_text(NARROW.format(style=style, script=script, **colours), "utf-8")
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address(file))
+    box = page.locator(place).first
+
+    def shaded():
+        image = Image.open(io.BytesIO(box.screenshot())).convert("RGB")
+        y, middle = image.height // 2, image.getpixel((image.width // 2, image.height // 2))
+        inside = 4 if place == ".formula" else 0  # its border
+        ends = {"left": inside + 3, "right": image.width - 4}
+        return [end for end, x in ends.items() if image.getpixel((x, y)) != middle]
+
+    assert shaded() == []
+    box.locator(".long").evaluate("long => long.style.minWidth = '600px'")
+    page.set_viewport_size({"width": 391, "height": 844})
+    page.locator(f"{place}[tabindex]").first.wait_for()
+    seen = []
+    for scrolled in (0, 100, 1000):
+        box.evaluate("(box, to) => box.scrollLeft = to", scrolled)
+        page.wait_for_timeout(50)
+        seen.append(shaded())
+    assert seen == [["right"], ["left", "right"], ["left"]]

@@ -8,7 +8,7 @@
   const tools = $(".tools"), items = $$("[data-words]");
   if (tools) {
     const search = $("#search"), filter = $("#filter"), count = $("#count"), nothing = $("#nothing");
-    const what = count.dataset.what || "backwards";
+    const what = (count.dataset.what || "backwards").slice(0, items.length > 1 ? undefined : -1);
     const apply = () => {
       const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
@@ -21,7 +21,8 @@
         const own = $$("[data-words]", group);
         if (own.length) group.hidden = own.every((item) => item.hidden);
       }
-      count.textContent = shown === items.length ? `all ${shown} ${what}` : `${shown} of ${items.length} ${what}`;
+      count.textContent = shown < items.length ? `${shown} of ${items.length} ${what}`
+        : items.length > 1 ? `all ${shown} ${what}` : `one ${what}`;
       nothing.hidden = shown > 0;
     };
     search.addEventListener("input", apply);
@@ -115,8 +116,7 @@
   arrive();
 
   // which entry lies under the pointer, and how near it came
-  const said = ["exact", "up to 1 %", "up to 3 %", "up to 10 %", "up to 30 %", "up to 100 %",
-    "wrong, up to 10 times", "wrong, up to 1000 times", "wrong, more than 1000 times", "nan or infinite"];
+  const said = $(".defs").dataset.said.split("|");
   const numbers = (text) => text.split(" ").filter(Boolean).map(Number);
   const axis = (first, size, end) => (size === 1 ? `${first}` : `${first}…${Math.min(first + size, end) - 1}`);
   const place = (row, column, shape, [high, wide]) => {
