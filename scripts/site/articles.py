@@ -16,7 +16,7 @@ from typing import Any
 
 from manual_backprop.data import article_numbers
 from manual_backprop.registry import OPS
-from scripts.site.cache import ROOT, computed, digest
+from scripts.site.cache import ROOT, computed, digest, of_the_package
 from scripts.site.prose import markdown, pieces
 from scripts.site.recorder import TO
 from scripts.site.tex import Unreadable
@@ -48,10 +48,9 @@ class NotReproduced(Exception):  # noqa: N818 -- read as a sentence
 
 def numbers() -> Mapping[str, Mapping[str, Any]]:
     """Row -> name -> what tests/articles computes, as kept or computed now, or why it did not."""
-    folders = [ROOT / "tests" / "articles", ROOT / "manual_backprop" / "networks"]
-    files = [file for folder in folders for file in folder.glob("*.py")]
+    files = [*of_the_package(), *(ROOT / "tests" / "articles").glob("*.py")]
     files += [ROOT / "data" / "articles.json", ROOT / "tests" / "printed.py"]
-    files += (ROOT / "manual_backprop" / "ops").glob("*.py")
+    files.append(Path(__file__).with_name("recorder.py"))
     return computed("articles", digest(files), _run)  # type: ignore[no-any-return]
 
 

@@ -12,11 +12,16 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "site"
 
 
-def of_the_judge() -> Iterator[Path]:
-    """The files that decide what the judge says, and how a page has its sentences."""
+def of_the_package() -> Iterator[Path]:
+    """The files that decide what an operator computes, and what the judge says of it."""
     package = ROOT / "manual_backprop"
     others = {package / "bench", package / "training"}
     yield from (file for file in package.rglob("*.py") if others.isdisjoint(file.parents))
+
+
+def of_the_judge() -> Iterator[Path]:
+    """The same, and how a page has the judge's sentences."""
+    yield from of_the_package()
     yield Path(__file__).with_name("findings.py")
 
 
