@@ -81,8 +81,7 @@ def page() -> str:
     lines = [
         "# The articles, number by number",
         "",
-        "Five articles for learners stand behind this project, A to E; nobody needs them at hand to "
-        "follow.",
+        "Five articles for learners stand behind this project, A to E; nobody has to have them.",
         "Every system of theirs is here, every number that they print is computed again, and every "
         "mistake that they make has a test.",
         "Go through the rows in this order; each leads to the operator that it is about.",
