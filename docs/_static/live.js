@@ -8,21 +8,26 @@
 const DECIMALS = 4;
 const DIGITS = 6;
 const DIGITS_BEFORE_E = 3;
+const CELL = 8;  // signs that it has room for
 
-/* At most four decimals and six digits, and no 0 at the end; three digits and a power of ten of what
-   is smaller than 0.001 or has more than six digits before the point. Eight signs fill a cell. */
+/* At most four decimals and six digits, and no 0 at the end; three digits, or as many as the cell
+   has room for, and a power of ten of what is smaller than 0.001 or is a million and more. */
 function shown(value) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "∞" : "-∞";
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 10 ** (1 - DECIMALS) || size >= 10 ** DIGITS) {
-    const [digits, power] = value.toExponential(DIGITS_BEFORE_E - 1).split("e");
-    return `${trimmed(digits)}e${Number(power)}`;
+    const texts = range(DIGITS_BEFORE_E).reverse().map((decimals) => {
+      const [digits, power] = value.toExponential(decimals).split("e");
+      return `${trimmed(digits)}e${Number(power)}`;
+    });
+    return texts.find((text) => text.length <= CELL);
   }
   const before = Math.floor(Math.log10(size)) + 1;
   return trimmed(value.toFixed(Math.min(DECIMALS, DIGITS - before)));
 }
 
+const range = (n) => [...Array(n).keys()];
 const trimmed = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 const bracketed = (text) => (text.startsWith("-") ? `(${text})` : text);
 
@@ -72,7 +77,6 @@ class Tensor {
   }
 }
 
-const range = (n) => [...Array(n).keys()];
 const minus = (a, b) => factor(`(${a.text} - ${b.text})`, a.value - b.value,
   [...a.from, ...b.from], [...a.where, ...b.where]);
 const oneMinus = (a) => factor(`(1 - ${a.text})`, 1 - a.value, a.from);
