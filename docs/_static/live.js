@@ -6,14 +6,29 @@
    one thing. Each operator's formula stands once, in OPERATORS. */
 
 const DECIMALS = 4;
+const DIGITS = 6;
+const DIGITS_BEFORE_E = 3;
+const CELL = 8;  // signs that it has room for
 
+/* At most four decimals and six digits, and no 0 at the end; three digits, or as many as the cell
+   has room for, and a power of ten of what is smaller than 0.001 or is a million and more. */
 function shown(value) {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "nan" : value > 0 ? "∞" : "-∞";
-  const text = value.toFixed(DECIMALS);
-  const trimmed = text.includes(".") ? text.replace(/\.?0+$/, "") : text;
-  return trimmed === "-0" ? "0" : trimmed;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size < 10 ** (1 - DECIMALS) || size >= 10 ** DIGITS) {
+    const texts = range(DIGITS_BEFORE_E).reverse().map((decimals) => {
+      const [digits, power] = value.toExponential(decimals).split("e");
+      return `${trimmed(digits)}e${Number(power)}`;
+    });
+    return texts.find((text) => text.length <= CELL);
+  }
+  const before = Math.floor(Math.log10(size)) + 1;
+  return trimmed(value.toFixed(Math.min(DECIMALS, DIGITS - before)));
 }
 
+const range = (n) => [...Array(n).keys()];
+const trimmed = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
 const bracketed = (text) => (text.startsWith("-") ? `(${text})` : text);
 
 /* A number with a name of its own, such as 1/n; `from` are the cells that it is read from, `where`
@@ -62,7 +77,6 @@ class Tensor {
   }
 }
 
-const range = (n) => [...Array(n).keys()];
 const minus = (a, b) => factor(`(${a.text} - ${b.text})`, a.value - b.value,
   [...a.from, ...b.from], [...a.where, ...b.where]);
 const oneMinus = (a) => factor(`(1 - ${a.text})`, 1 - a.value, a.from);
@@ -71,7 +85,7 @@ const oneMinus = (a) => factor(`(1 - ${a.text})`, 1 - a.value, a.from);
 const pointwise = (f, symbols, slope) => ({
   out: ({ x }) => [x.shape, (...at) => {
     const one = x.at(...at);
-    return written(f(one.value), symbols(one.text), symbols(bracketed(shown(one.value))), one.from);
+    return written(f(one.value), symbols(one.text), symbols(shown(one.value)), one.from);
   }],
   grads: {
     x: ({ x, out, grad_out }, ...at) =>
@@ -85,7 +99,7 @@ function probability(x, i, j) {
   const largest = Math.max(...row.map((one) => one.value));
   const powers = row.map((one) => Math.exp(one.value - largest));
   const total = powers.reduce((all, one) => all + one, 0);
-  const read = (one) => bracketed(shown(one.value));
+  const read = (one) => shown(one.value);
   return {
     value: powers[j] / total,
     log: row[j].value - largest - Math.log(total),
@@ -116,7 +130,7 @@ const OPERATORS = {
   },
   relu: pointwise((x) => Math.max(x, 0), (x) => `max(${x}, 0)`,
     (x) => [factor(`[${x.text} > 0]`, x.value > 0 ? 1 : 0, x.from)]),
-  sigmoid: pointwise((x) => 1 / (1 + Math.exp(-x)), (x) => `1 / (1 + exp(-${x}))`,
+  sigmoid: pointwise((x) => 1 / (1 + Math.exp(-x)), (x) => `1 / (1 + exp(-${bracketed(x)}))`,
     (x, s) => [s, oneMinus(s)]),
   tanh: pointwise(Math.tanh, (x) => `tanh(${x})`,
     (x, t) => [factor(`(1 - ${t.text}²)`, 1 - t.value ** 2, t.from)]),

@@ -121,8 +121,9 @@ class LiveView {
   field(tensor, index, at) {
     const label = tensor.label(at);
     const below = this.start[tensor.name].below;
+    const inputmode = below === null ? "text" : "numeric";  // the decimal keypads have no minus
     const field = element("input", {
-      "type": "text", "inputmode": "decimal", "autocomplete": "off", "aria-label": label,
+      "type": "text", inputmode, "autocomplete": "off", "aria-label": label,
       "data-cell": label, "data-refusal": `refusal-${++fieldCount}`,
       "value": shown(tensor.values[index]),
     });

@@ -8,7 +8,7 @@ DIGITS = 4
 
 
 def number(value: float) -> str:
-    """At most four decimals, and none that is 0; four digits of what is small."""
+    """At most four decimals, and none that is 0; three digits of what is small."""
     if not isfinite(value):
         return str(value)
     if value and abs(value) < 10 ** (1 - DIGITS):

@@ -2,13 +2,14 @@
 
 The inputs are the judge's own "halves", few and plain, for the operator's first sample with axes of
 2 and 3; what a sample makes of them, as e to their power, is rounded to two decimals first. All
-results are PyTorch's, in float64.
+results are PyTorch's, in float64. No kink lies near: what a small step finds is the gradient, in
+all the digits that are printed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from math import prod
+from math import nan, prod
 from typing import Any
 
 import torch
@@ -16,11 +17,14 @@ from torch import Tensor
 
 from manual_backprop.judge.draw import Rand, axes, draw, resized, seed_of
 from manual_backprop.op import Op
+from scripts.site.numbers import DIGITS, number
 
 SIZES = ((2, 3, 2, 2, 2), (3, 2, 2, 2, 2))
 TRIES = 200
 PLAIN = (30.0, 300.0)  # no number of the example is larger, if it can be
-STEP = 0.01
+STEP = 0.001
+END_DIGITS = 8  # of an output at an end of the step, so that its slope has DIGITS and one more
+ROUNDED = 0.5 * 10.0**-DIGITS  # half a unit of the last digit printed
 UPSTREAM = (1.0, -2.0, 0.5, 3.0, -1.0, 2.0)
 
 
@@ -33,7 +37,8 @@ class Entry:
         index: of the entry; empty for a number.
         terms: grad_out at an output, times that output's slope in this entry; slopes of 0 left out.
         value: of the gradient there.
-        moved: where only one output feels it, that output with this entry STEP less and STEP more.
+        moved: of the first that only one output feels, that output with this entry STEP less and
+            STEP more.
     """
 
     label: str
@@ -41,6 +46,12 @@ class Entry:
     terms: tuple[tuple[float, float], ...]
     value: float
     moved: tuple[float, float] | None = None
+
+    @property
+    def by_step(self) -> float:
+        """The slope as the two outputs give it that are printed."""
+        below, above = (round(end, END_DIGITS) for end in self.moved or (nan, nan))
+        return (above - below) / (2 * STEP)
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class NoExample(Exception):  # noqa: N818 -- read as a sentence
 
 
 def worked(op: Op) -> Worked:
-    """The operator's example: the first draw with plain numbers and no gradient of 0.
+    """The operator's example: the first draw with plain numbers, no gradient of 0 and no kink.
 
     Raises:
         NoExample: there is none.
@@ -117,24 +128,50 @@ def _example(
     everything = (*flat.values(), out.detach(), *grads)
     if not all(bool((t.abs() <= largest).all()) for t in everything) or not all(map(_plain, grads)):
         return None
-    entries = []
+    for name, grad in zip(wanted, grads, strict=True):
+        if not _near(grad, _by_steps(forward, flat, name, grad_out)):
+            return None
+    entries: list[Entry] = []
     for at, (name, grad) in enumerate(zip(wanted, grads, strict=True)):
         entry = _entry(name, grad, [row[at] for row in rows], grad_out)
-        if len(entry.terms) == 1:
-            ends = [_moved(flat, entry, step) for step in (-STEP, STEP)]
+        if len(entry.terms) == 1 and not any(one.moved for one in entries):
+            ends = [_moved(flat, name, entry.index, step) for step in (-STEP, STEP)]
             outs = [forward(one).reshape(-1) for one in ends]
             felt = int((outs[0] - outs[1]).abs().argmax())
             entry = replace(entry, moved=(float(outs[0][felt]), float(outs[1][felt])))
+            if number(entry.by_step) != number(entry.terms[0][1]):
+                return None
         entries.append(entry)
     named = dict(zip(wanted, grads, strict=True))
     return Worked(flat, options, out.detach(), grad_out, named, tuple(entries))
 
 
-def _moved(flat: Mapping[str, Tensor], entry: Entry, step: float) -> dict[str, Tensor]:
+def _moved(
+    flat: Mapping[str, Tensor], name: str, index: tuple[int, ...], step: float
+) -> dict[str, Tensor]:
     """The inputs with one entry moved."""
-    moved = flat[entry.label].clone()
-    moved[entry.index] += step
-    return {**flat, entry.label: moved}
+    moved = flat[name].clone()
+    moved[index] += step
+    return {**flat, name: moved}
+
+
+def _by_steps(
+    forward: Callable[[Mapping[str, Tensor]], Tensor],
+    flat: Mapping[str, Tensor],
+    name: str,
+    grad_out: Tensor,
+) -> Tensor:
+    """The gradient of one input by central differences."""
+    found = torch.empty_like(flat[name])
+    for index in product(*map(range, found.shape)):
+        below, above = (forward(_moved(flat, name, index, step)) for step in (-STEP, STEP))
+        found[index] = ((above - below) * grad_out).sum() / (2 * STEP)
+    return found
+
+
+def _near(grad: Tensor, found: Tensor) -> bool:
+    """Whether two gradients are one in the digits that are printed; at a kink they are not."""
+    return bool(((grad - found).abs() <= ROUNDED).all())
 
 
 def _plain(grad: Tensor) -> bool:

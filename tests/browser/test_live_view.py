@@ -1,10 +1,13 @@
 """The live views on the operators' pages: what one types, and what they compute and say of it."""
 
+import itertools
 import json
+import math
 
 import pytest
 import torch
 
+from manual_backprop import rounding_budget
 from manual_backprop.registry import OPS
 from scripts.site.live import operators
 from tests.printed import rounding_of
@@ -13,35 +16,73 @@ pytestmark = pytest.mark.browser
 every_live_view = pytest.mark.parametrize("name", operators())
 
 
-def numbers(page, tensor):
+CELL = 8  # signs that it has room for
+FAR = (12.0, -12.0, 70.0, -70.0, 1e-6, -1e-6)
+
+
+def texts(page, tensor):
     """What the live view shows of a tensor, in the order of its entries."""
     cells = page.locator(f"[data-cell='{tensor}'], [data-cell^='{tensor}[']")
     if cells.first.evaluate("cell => cell.tagName") == "INPUT":
-        return [float(cell.input_value()) for cell in cells.all()]
-    return [float(text) for text in cells.all_inner_texts()]
+        return [cell.input_value() for cell in cells.all()]
+    return cells.all_inner_texts()
+
+
+def numbers(page, tensor):
+    return [float(text) for text in texts(page, tensor)]
+
+
+def fill(page, tensor, values):
+    cells = page.locator(f"input[data-cell='{tensor}'], input[data-cell^='{tensor}[']").all()
+    for cell, number in zip(cells, values, strict=True):
+        cell.fill(str(number))
+
+
+def rounding_shown(text):
+    """How far the number may be: four decimals of six digits, or up to three digits before an e."""
+    shown = float(text)
+    if not shown:
+        return 0.0
+    if "e" in text:
+        room = CELL - text.startswith("-") - len(text[text.index("e") :])
+        return rounding_of(shown, significant=min(3, room - 1), units=0.5001)
+    places = ({"decimals": 4}, {"significant": 6})
+    return max(rounding_of(shown, **place, units=0.5001) for place in places)
 
 
 def by_torch(op, start, values):
-    """Forward and gradients of what was typed."""
-    tensors = {
-        name: torch.tensor(
+    """Forward and gradients of what was typed, each with what rounding may make of its entries."""
+    tensors = [
+        torch.tensor(
             values[name], dtype=torch.float64 if fields["below"] is None else torch.int64
         ).reshape(fields["shape"])
         for name, fields in start.items()
+    ]
+
+    def computed(*tensors):
+        named = dict(zip(start, tensors, strict=True))
+        grad_out = named.pop("grad_out")
+        leaves = [named[name].requires_grad_() for name in op.wrt]
+        out = (op.oracle or op.forward)(*(named[name] for name in op.arguments))
+        return (out, *torch.autograd.grad(out, leaves, grad_out))
+
+    names = ("out", *(f"grad_{name}" for name in op.wrt))
+    budgets = rounding_budget(computed, tensors, torch.float64)
+    results = computed(*tensors)
+    return {
+        name: (result.detach(), budget.allowed)
+        for name, result, budget in zip(names, results, budgets, strict=True)
     }
-    grad_out = tensors.pop("grad_out")
-    leaves = [tensors[name].requires_grad_() for name in op.wrt]
-    out = (op.oracle or op.forward)(*(tensors[name] for name in op.arguments))
-    grads = torch.autograd.grad(out, leaves, grad_out)
-    return {"out": out.detach(), **{f"grad_{n}": g for n, g in zip(op.wrt, grads, strict=True)}}
 
 
 def assert_shown(page, op, start, values):
-    for name, tensor in by_torch(op, start, values).items():
-        got = numbers(page, name)
+    for name, (tensor, allowed) in by_torch(op, start, values).items():
+        got = texts(page, name)
         assert len(got) == tensor.numel()
-        for shown, true in zip(got, tensor.flatten().tolist(), strict=True):
-            assert abs(shown - true) <= rounding_of(shown, decimals=4, units=0.5001), name
+        entries = zip(got, tensor.flatten().tolist(), allowed.flatten().tolist(), strict=True)
+        for text, true, rounding in entries:
+            assert abs(float(text) - true) <= rounding + rounding_shown(text), name
+            assert len(text) <= CELL
 
 
 @every_live_view
@@ -60,10 +101,51 @@ def test_a_live_view_computes_what_torch_computes(name, visit, seed):
         else:
             drawn = torch.randint(fields["below"], (count,), generator=rand)
         typed[tensor] = drawn.tolist()
-        cells = page.locator(f"input[data-cell='{tensor}'], input[data-cell^='{tensor}[']").all()
-        for cell, number in zip(cells, typed[tensor], strict=True):
-            cell.fill(str(number))
+        fill(page, tensor, typed[tensor])
     assert_shown(page, op, start, typed)
+
+
+@every_live_view
+def test_large_and_small_numbers_keep_their_powers_of_ten(name, visit):
+    page = visit(f"operators/{name}")
+    start = json.loads(page.locator(".live").get_attribute("data-start"))
+    for first in range(len(FAR)):
+        far = itertools.cycle((*FAR[first:], *FAR[:first]))
+        typed = {
+            tensor: [next(far) if fields["below"] is None else value for value in fields["values"]]
+            for tensor, fields in start.items()
+        }
+        for tensor, values in typed.items():
+            fill(page, tensor, values)
+        assert_shown(page, OPS[name], start, typed)
+
+
+@every_live_view
+def test_the_forward_is_written_without_doubled_brackets(name, visit):
+    page = visit(f"operators/{name}")
+    op = OPS[name]
+    start = json.loads(page.locator(".live").get_attribute("data-start"))
+    for tensor, fields in start.items():
+        if fields["below"] is None:
+            fill(page, tensor, [-1 - i / 2 for i in range(len(fields["values"]))])
+    for cell in page.locator("button[data-cell='out'], button[data-cell^='out[']").all():
+        cell.hover()
+        _, of_numbers, value, *_ = page.locator(".live-sum p").all_inner_texts()
+        assert "((" not in of_numbers
+        if op.arguments == ("x",):
+            formula = of_numbers.removeprefix("= ").replace("²", "**2").replace("ln(", "log(")
+            result = eval(formula, {**vars(math), "max": max})
+            shown = value.removeprefix("= ")
+            assert abs(result - float(shown)) <= rounding_shown(shown)
+
+
+@every_live_view
+def test_a_field_asks_for_a_keypad_with_every_sign_that_it_takes(name, visit):
+    page = visit(f"operators/{name}")
+    for tensor, fields in json.loads(page.locator(".live").get_attribute("data-start")).items():
+        cells = page.locator(f"input[data-cell='{tensor}'], input[data-cell^='{tensor}[']").all()
+        modes = {cell.get_attribute("inputmode") for cell in cells}
+        assert modes == {"text" if fields["below"] is None else "numeric"}
 
 
 def assert_sum(terms, value):
