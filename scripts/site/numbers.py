@@ -17,11 +17,6 @@ def number(value: float) -> str:
     return "0" if short == "-0" else short
 
 
-def exact(value: float) -> bool:
-    """Whether it is printed with all its digits."""
-    return float(number(value)) == value
-
-
 def matrix(tensor: Tensor) -> str:
     """A tensor of at most two axes in brackets, as TeX; of more, its last two."""
     if tensor.dim() == 0:

@@ -13,12 +13,12 @@ from manual_backprop.registry import is_network, read_first
 from manual_backprop.report.as_page import END, code, docstring, end_letter, formula, what
 from scripts.site import live
 from scripts.site.benchmarks import benchmark
+from scripts.site.by_hand import by_hand
 from scripts.site.docstrings import docstring_markdown
 from scripts.site.findings import says
-from scripts.site.numbers import exact, factor, matrix, number
 from scripts.site.page_text import page_text
 from scripts.site.prose import markdown
-from scripts.site.worked import STEP, Entry, Worked, worked
+from scripts.site.worked import worked
 
 
 def page(op: Op, verdicts: Mapping[str, Any], order: Sequence[Op]) -> str:
@@ -28,7 +28,7 @@ def page(op: Op, verdicts: Mapping[str, Any], order: Sequence[Op]) -> str:
         *_head(op, order),
         *_derivation(op),
         *_live(op),
-        *_worked(worked(op)),
+        *by_hand(worked(op)),
         *_code(op),
         *_verdict(judged["backwards"]),
         *benchmark(op),
@@ -122,51 +122,6 @@ def markdown_text(text: str) -> str:
 def _live(op: Op) -> Iterator[str]:
     if op.name in live.operators():
         yield from ("## Try it", "", live.INTRODUCTION, "", "```{live} " + op.name, "```", "")
-
-
-def _worked(example: Worked) -> Iterator[str]:
-    yield from ("## By hand", "", "Numbers small enough to follow with a pencil; the results are")
-    yield from ("PyTorch's, in float64, computed when this page was made.", "")
-    options = ", ".join(f"`{name}={value}`" for name, value in example.options.items())
-    yield from _matrices("Inputs" + (f", with {options}" if options else ""), example.inputs)
-    yield from _matrices("Forward", {"out": example.out})
-    yield from _matrices("From behind", {"grad_out": example.grad_out})
-    yield from _matrices("Gradients", {f"grad_{n}": g for n, g in example.grads.items()})
-    yield "Each entry of a gradient is a sum over the outputs that feel it: what comes from behind,"
-    yield from ("times the slope of that output. One entry of each, written out:", "")
-    for entry in example.entries:
-        yield from (f"$${_sum(entry)}$$", "")
-    alone = next((entry for entry in example.entries if entry.moved), None)
-    if alone is not None:
-        yield from _by_a_step(alone)
-
-
-def _matrices(title: str, tensors: Mapping[str, Any]) -> Iterator[str]:
-    yield from (":::{div} numbers", "", f"{title}", "")
-    for name, tensor in tensors.items():
-        label = name.replace("_", r"\_")
-        yield from (rf"$\mathtt{{{label}}} = {matrix(tensor)}$", "")
-    yield from (":::", "")
-
-
-def _sum(entry: Entry) -> str:
-    place = ", ".join(map(str, entry.index))
-    name = f"grad_{entry.label}".replace("_", r"\_") + (f"[{place}]" if place else "")
-    terms = " + ".join(rf"{factor(g)} \cdot {factor(slope)}" for g, slope in entry.terms)
-    whole = all(exact(one) for term in entry.terms for one in (*term, entry.value))
-    equals = "=" if whole else r"\approx"
-    return rf"\mathtt{{{name}}} = {terms} {equals} {number(entry.value)}"
-
-
-def _by_a_step(entry: Entry) -> Iterator[str]:
-    """A slope as one finds it without any formula."""
-    below, above = entry.moved or (0.0, 0.0)
-    slope = (above - below) / (2 * STEP)
-    name = f"{entry.label}[{', '.join(map(str, entry.index))}]" if entry.index else entry.label
-    yield f"The slope in it, found without a formula: with `{name}` {STEP} less the output is"
-    yield from (f"{below:.6f}, with {STEP} more {above:.6f}, and", "")
-    top = rf"{above:.6f} - {f'({below:.6f})' if below < 0 else f'{below:.6f}'}"
-    yield from (rf"$$\frac{{{top}}}{{{number(2 * STEP)}}} \approx {number(slope)}.$$", "")
 
 
 def _code(op: Op) -> Iterator[str]:
