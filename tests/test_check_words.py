@@ -75,3 +75,63 @@ def test_of_two_mistakes_the_one_that_says_what_to_do_comes_first(learner):
 def test_a_network_is_described_within_the_page(learner):
     text = "def back_sigmoid_mlp(x, weights, target, grad_out):\n    return x * 0, weights\n"
     assert max(map(len, learner.page(learner.check(text))[1:])) <= 80
+
+
+ABS = """
+import torch
+
+def vee(x):
+    return {forward}
+
+def back_vee(x, grad_out):
+    return {back}
+
+def pinned(rand, n=11):
+    x = rand(n)
+    x[:1] = {at}
+    return (x,)
+
+samples = {{"pinned": pinned}}
+"""
+BESIDE = "torch.where(x {} {}, {} * grad_out, {} * grad_out)"
+
+
+def on_a_kink(learner, forward, back, oracle="", at=0.0):
+    text = ABS.format(forward=forward, back=back, at=at)
+    found = learner.only(text + (f"oracle = {oracle}\n" if oracle else ""))
+    (told,) = [one for one in found["notes"] + found["findings"] if one["code"] == "kink"]
+    return found, told
+
+
+@pytest.mark.parametrize("oracle", ["", "torch.abs"])
+@pytest.mark.parametrize("sign", [">", ">="])
+def test_of_abs_neither_side_of_the_kink_is_advised(sign, oracle, learner):
+    found, told = on_a_kink(learner, "torch.abs(x)", BESIDE.format(sign, 0, 1, -1), oracle=oracle)
+    assert found["ok"] is not bool(oracle)
+    assert "turn >" not in told["message"]
+    assert "torch.sign" in told["message"]
+    assert "at [0], where x is 0," in told["message"]
+    right = ABS.format(forward="torch.abs(x)", back="torch.sign(x) * grad_out", at=0.0)
+    learned = learner.only(right + (f"oracle = {oracle}\n" if oracle else ""))
+    assert learned["ok"]
+    assert not [note for note in learned["notes"] if note["code"] == "kink"]
+
+
+@pytest.mark.parametrize(
+    ("forward", "wrong", "at"),
+    [("torch.relu(x)", BESIDE.format(">=", 0, 1, 0), 0.0),
+     ("x.clamp(-4, 1)", BESIDE.format(">=", 1, 0, 1), 1.0)],
+    ids=["relu", "clamp"],
+)  # fmt: skip
+def test_where_pytorch_takes_one_side_the_other_sign_is_advised(forward, wrong, at, learner):
+    _, told = on_a_kink(learner, forward, wrong, at=at)
+    assert "turn > into >= or >= into >" in told["message"]
+    assert f"at [0], where x is {at:g}," in told["message"]
+    right = learner.only(ABS.format(forward=forward, back=wrong.replace(">=", ">"), at=at))
+    assert not [note for note in right["notes"] if note["code"] == "kink"]
+
+
+def test_a_note_on_a_kink_names_its_sample(learner):
+    text = ABS.format(forward="torch.abs(x)", back=BESIDE.format(">", 0, 1, -1), at=0.0)
+    (line,) = (line for line in learner.page(learner.check(text)) if "on sample" in line)
+    assert line.startswith("note      on sample pinned, grad_x is ")

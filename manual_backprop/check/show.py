@@ -106,7 +106,7 @@ def tell(
     if record["limits"]:
         page.say("", "", "That was not asked for; with --thorough it counts.")
     for note in record["notes"] if record["ok"] else ():
-        page.say("note", "yellow", NOTES.get(note["code"], _said(note)))
+        page.say("note", "yellow", NOTES.get(note["code"], _noted(note)))
     if not record["ok"] and hints == 4 and record["derivation"]:
         page.line()
         page.line("Derivation", "bold")
@@ -191,6 +191,11 @@ def _said(finding: dict[str, Any]) -> str:
     message = str(finding["message"])
     between = " " if message.split(" ", 1)[0] in VERBS else ": "
     return f"{gradient}{between}{message}" if gradient else message
+
+
+def _noted(note: dict[str, Any]) -> str:
+    """A note, with the sample of one that a single number brought about."""
+    return f"on sample {note['sample']}, {_said(note)}" if note["code"] == "kink" else _said(note)
 
 
 def _first_wrong(record: dict[str, Any]) -> str:
