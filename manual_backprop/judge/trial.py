@@ -12,7 +12,7 @@ from manual_backprop.judge.draw import arranged, each
 from manual_backprop.judge.exercised import traced
 from manual_backprop.judge.memory import memory, overlap
 from manual_backprop.judge.point import Point
-from manual_backprop.judge.result import flat_named, formed, grads_of_fused
+from manual_backprop.judge.result import flat_named, formed, grads_of_fused, itself
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name, error_at
 from manual_backprop.op import Op, is_fused
 
@@ -216,9 +216,13 @@ class Trial:
                     if name == "grad_out":
                         yield self.finding("aliases", message, label)
                     else:
-                        raise Broken(
-                            self.finding("aliases", f"{message}; return a tensor of its own", label)
-                        )
+                        remedy = "; return a tensor of its own"
+                        if (whole := itself(grad, {name: value})) and self._is_wrong(i):
+                            remedy = (
+                                f": it is {whole} itself; if that is the local slope, multiply it "
+                                "by grad_out"
+                            )
+                        raise Broken(self.finding("aliases", message + remedy, label))
             for other, earlier in zip(self.point.labels[:i], self.grads[:i], strict=True):
                 if overlap(grad, earlier) and not overlap(grad, grad_out):
                     raise Broken(
@@ -228,6 +232,9 @@ class Trial:
                             label,
                         )
                     )
+
+    def _is_wrong(self, which: int) -> bool:
+        return self.point.grads[which].ratio(self.grads[which]) > 1
 
 
 def _poisoned(tensor: Tensor) -> Tensor:
