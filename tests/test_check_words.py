@@ -57,6 +57,37 @@ def test_what_torch_and_python_raise_has_advice_of_its_own(expression, words, le
     assert all(word in found["findings"][0]["advice"] for word in words)
 
 
+@pytest.mark.parametrize("product", ["x * grad_out", "x.T * grad_out", "torch.mul(x, grad_out)"])
+def test_a_product_entry_by_entry_that_would_be_one_of_matrices_is_asked_after(product, learner):
+    found = learner.only(
+        f"import torch\n{LIN.format(f'grad_out @ w.T, {product}, grad_out.sum(0)')}"
+    )
+    assert "is a matrix product, @, meant" in found["findings"][0]["message"]
+    assert "keepdim" not in found["findings"][0]["advice"]
+
+
+@pytest.mark.parametrize(
+    "pairs", ["grad_out + w", "x * grad_out[:5, :3]", "x[:2] * grad_out.sum(0)"],
+    ids=["sum", "strangers", "vector"],
+)  # fmt: skip
+def test_no_matrix_product_is_asked_after_where_none_would_fit(pairs, learner):
+    found = learner.only(LIN.format(f"{pairs}, x.T @ grad_out, grad_out.sum(0)"))
+    assert "must match the size" in found["findings"][0]["message"]
+    assert "@" not in found["findings"][0]["message"]
+
+
+@pytest.mark.parametrize("difference", ["p - target", "-(target - p)"])
+def test_classes_that_are_subtracted_from_probabilities_have_to_be_one_hot(difference, learner):
+    found = learner.only(
+        "import torch\n"
+        "def back_cross_entropy(logits, target, grad_out):\n"
+        "    p = torch.softmax(logits, 1)\n"
+        f"    return grad_out * ({difference}) / len(target)\n"
+    )
+    assert "target has one integer for each row" in found["findings"][0]["message"]
+    assert "one_hot" in found["findings"][0]["advice"]
+
+
 @pytest.mark.parametrize("hints", [1, 2, 3, 4])
 def test_what_was_raised_is_told_with_every_hint(hints, learner):
     answer = learner.check(LIN.format("grad_out @ w.T, x.T @ grad_out, gradout"))
@@ -88,7 +119,7 @@ def back_vee(x, grad_out):
 
 def pinned(rand, n=11):
     x = rand(n)
-    x[:1] = {at}
+    x[:1] = 0.0
     return (x,)
 
 samples = {{"pinned": pinned}}
@@ -96,8 +127,8 @@ samples = {{"pinned": pinned}}
 BESIDE = "torch.where(x {} {}, {} * grad_out, {} * grad_out)"
 
 
-def on_a_kink(learner, forward, back, oracle="", at=0.0):
-    text = ABS.format(forward=forward, back=back, at=at)
+def on_a_kink(learner, forward, back, oracle=""):
+    text = ABS.format(forward=forward, back=back)
     found = learner.only(text + (f"oracle = {oracle}\n" if oracle else ""))
     (told,) = [one for one in found["notes"] + found["findings"] if one["code"] == "kink"]
     return found, told
@@ -111,27 +142,13 @@ def test_of_abs_neither_side_of_the_kink_is_advised(sign, oracle, learner):
     assert "turn >" not in told["message"]
     assert "torch.sign" in told["message"]
     assert "at [0], where x is 0," in told["message"]
-    right = ABS.format(forward="torch.abs(x)", back="torch.sign(x) * grad_out", at=0.0)
+    right = ABS.format(forward="torch.abs(x)", back="torch.sign(x) * grad_out")
     learned = learner.only(right + (f"oracle = {oracle}\n" if oracle else ""))
     assert learned["ok"]
     assert not [note for note in learned["notes"] if note["code"] == "kink"]
 
 
-@pytest.mark.parametrize(
-    ("forward", "wrong", "at"),
-    [("torch.relu(x)", BESIDE.format(">=", 0, 1, 0), 0.0),
-     ("x.clamp(-4, 1)", BESIDE.format(">=", 1, 0, 1), 1.0)],
-    ids=["relu", "clamp"],
-)  # fmt: skip
-def test_where_pytorch_takes_one_side_the_other_sign_is_advised(forward, wrong, at, learner):
-    _, told = on_a_kink(learner, forward, wrong, at=at)
-    assert "turn > into >= or >= into >" in told["message"]
-    assert f"at [0], where x is {at:g}," in told["message"]
-    right = learner.only(ABS.format(forward=forward, back=wrong.replace(">=", ">"), at=at))
-    assert not [note for note in right["notes"] if note["code"] == "kink"]
-
-
 def test_a_note_on_a_kink_names_its_sample(learner):
-    text = ABS.format(forward="torch.abs(x)", back=BESIDE.format(">", 0, 1, -1), at=0.0)
+    text = ABS.format(forward="torch.abs(x)", back=BESIDE.format(">", 0, 1, -1))
     (line,) = (line for line in learner.page(learner.check(text)) if "on sample" in line)
     assert line.startswith("note      on sample pinned, grad_x is ")

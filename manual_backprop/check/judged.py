@@ -175,7 +175,17 @@ def _of_error(said: str, known: Sequence[str]) -> str:
             "An if asks once, and a tensor holds many answers: take torch.where(condition, a, b), "
             "or multiply by the mask."
         )
+    if "one-hot row" in said:
+        return (
+            "The row of a class is 1 at that class and 0 elsewhere, as F.one_hot(target, classes) "
+            "makes it of integers: as many columns as there are classes."
+        )
     if "must match the size of tensor b" in said:
+        if "matrix product" in said:
+            return (
+                "Entry by entry, *, the shapes are the same; a matrix product, (a, b) @ (b, c), "
+                "sums over the axis that both have. Does one of the two need .T?"
+            )
         return (
             "Write the two shapes below each other, aligned at the right: sizes are equal, or one "
             "is 1. Is an axis to be put in by [:, None], or kept by keepdim=True?"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from manual_backprop.judge.draw import arranged, each
 from manual_backprop.judge.exercised import traced
 from manual_backprop.judge.memory import memory, overlap
+from manual_backprop.judge.operands import meant
 from manual_backprop.judge.point import Point
 from manual_backprop.judge.result import flat_named, formed, grads_of_fused, itself
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name, error_at
@@ -92,14 +94,16 @@ class Trial:
         if "steps" not in self.point.op.options:
             arguments = {"steps": passed_on, **arguments}
         arguments = self._with_places(arguments)
+        call = partial(
+            self.backward, **{n: v for n, v in arguments.items() if n in self.parameters}
+        )
         try:
             with torch.no_grad(), traced(), self.watch:
-                result = self.backward(
-                    **{n: v for n, v in arguments.items() if n in self.parameters}
-                )
+                result = call()
         except Exception as error:
             code = "raises" if self.layout == "contiguous" else "layout"
-            said = f"raised {error_at(error, self.backward)}"
+            names = {id(tensor): name for name, tensor in self.tensors()}
+            said = f"raised {error_at(error, self.backward)}{meant(call, error, names)}"
             raise Broken(self.finding(code, said)) from error
         return grads_of_fused(self, result, arguments) if self.fused else result
 
