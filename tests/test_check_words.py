@@ -152,3 +152,47 @@ def test_a_note_on_a_kink_names_its_sample(learner):
     text = ABS.format(forward="torch.abs(x)", back=BESIDE.format(">", 0, 1, -1))
     (line,) = (line for line in learner.page(learner.check(text)) if "on sample" in line)
     assert line.startswith("note      on sample pinned, grad_x is ")
+
+
+def test_a_forward_of_numpy_is_told_to_be_written_with_torch(learner):
+    found = learner.only(
+        "import numpy as np\n"
+        "import torch\n"
+        "def swish(x):\n    return x * np.tanh(x)\n"
+        "def back_swish(x, grad_out):\n"
+        "    return grad_out * (x.tanh() + x * (1 - x.tanh() ** 2))\n"
+        "samples = {'rows': lambda rand, n=11: (rand(n),)}\n"
+    )
+    (finding,) = found["findings"]
+    assert finding["code"] == "raises"
+    assert "torch.tanh for np.tanh" in finding["advice"]
+    assert ".detach() would cut" in finding["advice"]
+
+
+CROSS_ENTROPY = (
+    "import torch\n"
+    "def back_cross_entropy(logits, target, grad_out):\n"
+    "    p = torch.softmax(logits, 1)\n"
+    "    p[torch.arange(len(target)), target] -= 1\n"
+    "    return p * grad_out / max(len(target), 1)\n"
+)
+
+
+def test_what_lies_beyond_is_told_in_a_sentence(learner):
+    answer = learner.check(CROSS_ENTROPY)
+    said = " ".join(" ".join(learner.page(answer)).split())
+    beyond = [one.partition(" beyond ")[0] for one in said.split("not on sample ")[1:]]
+    limits = answer["functions"][0]["limits"]
+    assert len(beyond) == len(limits) > 0
+    for limit, line in zip(limits, beyond, strict=True):
+        told = line.partition(f"{limit['gradient']}")[2].partition(" That was ")[0]
+        assert len(told.split()) > 2, line
+
+
+def test_of_an_absolute_value_without_its_sign_one_cause_is_told_and_at_most_one_more(learner):
+    found = learner.only(ABS.format(forward="torch.abs(x)", back="1 * grad_out"))
+    finding = found["findings"][0]
+    assert finding["cause"]["what"] == "the sign of the input is left out"
+    assert finding["code"] == "missing-factor"
+    assert len(finding["cause"].get("also", ())) <= 1
+    assert "uphill" not in finding["advice"]

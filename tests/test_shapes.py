@@ -61,9 +61,25 @@ AFFINE = Op(
             "shape",
             "axis 1 of 3 is too many; is a sum missing?",
         ),
+        (
+            lambda x, w, b: (x, w, x.sum(1)),
+            "wrong-axis",
+            "has shape (11,), not (5,): it has the shape of grad_out summed over axis 1, "
+            "where axis 0 is due",
+        ),
         (lambda x, w, b: (x[:5, :3], w, b), "shape", "has shape (5, 3), not (11, 7)"),
     ],
-    ids=["order", "another", "transposed", "unreduced", "one", "missing", "extra", "unknown"],
+    ids=[
+        "order",
+        "another",
+        "transposed",
+        "unreduced",
+        "one",
+        "missing",
+        "extra",
+        "axis",
+        "unknown",
+    ],
 )
 def test_a_wrong_shape_is_told_with_what_it_shows(change, code, said):
     def back_affine_changed(x, w, grad_out):

@@ -216,8 +216,9 @@ def _brief(finding: dict[str, Any]) -> str:
 
 def _first_words(finding: dict[str, Any]) -> str:
     """What is so, without what to do about it."""
-    said = _brief(finding)
-    return said if finding["code"] == "raises" else said.partition(": ")[0]
+    if finding.get("cause") or finding["code"] == "raises":
+        return _brief(finding)
+    return _said({**finding, "message": finding["message"].partition(": ")[0]})
 
 
 def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:
