@@ -63,7 +63,7 @@ AFFINE = Op(
         ),
         (
             lambda x, w, b: (x, w, x.sum(1)),
-            "wrong-axis",
+            "shape",
             "has shape (11,), not (5,): it has the shape of grad_out summed over axis 1, "
             "where axis 0 is due",
         ),

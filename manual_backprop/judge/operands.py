@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from manual_backprop.judge.verdict import first_line
+
 PRODUCTS = ("mul", "multiply", "__mul__", "__rmul__")
 
 
@@ -38,7 +40,7 @@ def meant(call: Callable[[], Any], error: Exception, names: Mapping[int, str]) -
         error: what it raised.
         names: of the tensors that it was given, by id.
     """
-    if "must match the size of tensor b" not in str(error):
+    if "must match the size of tensor b" not in first_line(error):
         return ""
     failed = _Failed()
     with suppress(Exception), torch.no_grad(), failed:

@@ -46,7 +46,7 @@ def wrong_shape(
     summed, due = (_left_out(others.get("grad_out", ()), shape) for shape in (got, expected))
     if summed and due and summed != due:
         are = "is" if len(due) == 1 else "are"
-        return "wrong-axis", (
+        return "shape", (
             f": it has the shape of grad_out summed over {_axes(summed)}, where {_axes(due)} {are} "
             "due"
         )
