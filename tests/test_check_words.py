@@ -57,6 +57,37 @@ def test_what_torch_and_python_raise_has_advice_of_its_own(expression, words, le
     assert all(word in found["findings"][0]["advice"] for word in words)
 
 
+@pytest.mark.parametrize("product", ["x * grad_out", "x.T * grad_out", "torch.mul(x, grad_out)"])
+def test_a_product_entry_by_entry_that_would_be_one_of_matrices_is_asked_after(product, learner):
+    found = learner.only(
+        f"import torch\n{LIN.format(f'grad_out @ w.T, {product}, grad_out.sum(0)')}"
+    )
+    assert "is a matrix product, @, meant" in found["findings"][0]["message"]
+    assert "keepdim" not in found["findings"][0]["advice"]
+
+
+@pytest.mark.parametrize(
+    "pairs", ["grad_out + w", "x * grad_out[:5, :3]", "x[:2] * grad_out.sum(0)"],
+    ids=["sum", "strangers", "vector"],
+)  # fmt: skip
+def test_no_matrix_product_is_asked_after_where_none_would_fit(pairs, learner):
+    found = learner.only(LIN.format(f"{pairs}, x.T @ grad_out, grad_out.sum(0)"))
+    assert "must match the size" in found["findings"][0]["message"]
+    assert "@" not in found["findings"][0]["message"]
+
+
+@pytest.mark.parametrize("difference", ["p - target", "-(target - p)"])
+def test_classes_that_are_subtracted_from_probabilities_have_to_be_one_hot(difference, learner):
+    found = learner.only(
+        "import torch\n"
+        "def back_cross_entropy(logits, target, grad_out):\n"
+        "    p = torch.softmax(logits, 1)\n"
+        f"    return grad_out * ({difference}) / len(target)\n"
+    )
+    assert "target has one integer for each row" in found["findings"][0]["message"]
+    assert "one_hot" in found["findings"][0]["advice"]
+
+
 @pytest.mark.parametrize("hints", [1, 2, 3, 4])
 def test_what_was_raised_is_told_with_every_hint(hints, learner):
     answer = learner.check(LIN.format("grad_out @ w.T, x.T @ grad_out, gradout"))
@@ -75,3 +106,93 @@ def test_of_two_mistakes_the_one_that_says_what_to_do_comes_first(learner):
 def test_a_network_is_described_within_the_page(learner):
     text = "def back_sigmoid_mlp(x, weights, target, grad_out):\n    return x * 0, weights\n"
     assert max(map(len, learner.page(learner.check(text))[1:])) <= 80
+
+
+ABS = """
+import torch
+
+def vee(x):
+    return {forward}
+
+def back_vee(x, grad_out):
+    return {back}
+
+def pinned(rand, n=11):
+    x = rand(n)
+    x[:1] = 0.0
+    return (x,)
+
+samples = {{"pinned": pinned}}
+"""
+BESIDE = "torch.where(x {} {}, {} * grad_out, {} * grad_out)"
+
+
+def on_a_kink(learner, forward, back, oracle=""):
+    text = ABS.format(forward=forward, back=back)
+    found = learner.only(text + (f"oracle = {oracle}\n" if oracle else ""))
+    (told,) = [one for one in found["notes"] + found["findings"] if one["code"] == "kink"]
+    return found, told
+
+
+@pytest.mark.parametrize("oracle", ["", "torch.abs"])
+@pytest.mark.parametrize("sign", [">", ">="])
+def test_of_abs_neither_side_of_the_kink_is_advised(sign, oracle, learner):
+    found, told = on_a_kink(learner, "torch.abs(x)", BESIDE.format(sign, 0, 1, -1), oracle=oracle)
+    assert found["ok"] is not bool(oracle)
+    assert "turn >" not in told["message"]
+    assert "torch.sign" in told["message"]
+    assert "at [0], where x is 0," in told["message"]
+    right = ABS.format(forward="torch.abs(x)", back="torch.sign(x) * grad_out")
+    learned = learner.only(right + (f"oracle = {oracle}\n" if oracle else ""))
+    assert learned["ok"]
+    assert not [note for note in learned["notes"] if note["code"] == "kink"]
+
+
+def test_a_note_on_a_kink_names_its_sample(learner):
+    text = ABS.format(forward="torch.abs(x)", back=BESIDE.format(">", 0, 1, -1))
+    (line,) = (line for line in learner.page(learner.check(text)) if "on sample" in line)
+    assert line.startswith("note      on sample pinned, grad_x is ")
+
+
+def test_a_forward_of_numpy_is_told_to_be_written_with_torch(learner):
+    found = learner.only(
+        "import numpy as np\n"
+        "import torch\n"
+        "def swish(x):\n    return x * np.tanh(x)\n"
+        "def back_swish(x, grad_out):\n"
+        "    return grad_out * (x.tanh() + x * (1 - x.tanh() ** 2))\n"
+        "samples = {'rows': lambda rand, n=11: (rand(n),)}\n"
+    )
+    (finding,) = found["findings"]
+    assert finding["code"] == "raises"
+    assert "torch.tanh for np.tanh" in finding["advice"]
+    assert ".detach() would cut" in finding["advice"]
+
+
+CROSS_ENTROPY = (
+    "import torch\n"
+    "def back_cross_entropy(logits, target, grad_out):\n"
+    "    p = torch.softmax(logits, 1)\n"
+    "    p[torch.arange(len(target)), target] -= 1\n"
+    "    return p * grad_out / max(len(target), 1)\n"
+)
+
+
+def test_what_lies_beyond_is_told_in_a_sentence(learner):
+    answer = learner.check(CROSS_ENTROPY)
+    said = " ".join(" ".join(learner.page(answer)).split())
+    beyond = [one.partition(" beyond ")[0] for one in said.split("not on sample ")[1:]]
+    limits = answer["functions"][0]["limits"]
+    assert len(beyond) == len(limits) > 0
+    for limit, line in zip(limits, beyond, strict=True):
+        told = line.partition(f"{limit['gradient']}")[2].partition(" That was ")[0]
+        assert len(told.split()) > 2, line
+
+
+def test_of_an_absolute_value_without_its_sign_one_cause_is_told_and_at_most_one_more(learner):
+    found = learner.only(ABS.format(forward="torch.abs(x)", back="1 * grad_out"))
+    finding = found["findings"][0]
+    assert finding["cause"]["what"] == "the sign of the input is left out"
+    assert finding["code"] == "missing-factor"
+    assert len(finding["cause"].get("also", ())) <= 1
+    assert "uphill" not in finding["advice"]

@@ -61,9 +61,25 @@ AFFINE = Op(
             "shape",
             "axis 1 of 3 is too many; is a sum missing?",
         ),
+        (
+            lambda x, w, b: (x, w, x.sum(1)),
+            "shape",
+            "has shape (11,), not (5,): it has the shape of grad_out summed over axis 1, "
+            "where axis 0 is due",
+        ),
         (lambda x, w, b: (x[:5, :3], w, b), "shape", "has shape (5, 3), not (11, 7)"),
     ],
-    ids=["order", "another", "transposed", "unreduced", "one", "missing", "extra", "unknown"],
+    ids=[
+        "order",
+        "another",
+        "transposed",
+        "unreduced",
+        "one",
+        "missing",
+        "extra",
+        "axis",
+        "unknown",
+    ],
 )
 def test_a_wrong_shape_is_told_with_what_it_shows(change, code, said):
     def back_affine_changed(x, w, grad_out):
@@ -140,3 +156,45 @@ def test_a_gradient_that_was_lent_to_a_square_is_none_of_a_loss_over_all_pairs()
     lent = Op(shifted, (back_shifted,), square, ("rows", "columns"), None)
     (finding,) = verify(lent, dtypes=[torch.float64]).findings
     assert (finding.gradient, finding.code) == ("grad_rows", "not-reduced")
+
+
+@pytest.mark.parametrize(
+    ("local", "gradient", "words"),
+    [
+        (lambda x, w, grads: (w, x, 1), "grad_x", ["w itself", "(7, 5) and not (11, 7)"]),
+        (lambda x, w, grads: (grads[0], x.clone(), 1), "grad_w", ["x itself"]),
+        (lambda x, w, grads: (w.T, *grads[1:]), "grad_x", ["w.T itself"]),
+        (lambda x, w, grads: (*grads[:2], 1), "grad_b", ["plain number", "b's", "(5,)"]),
+        (lambda x, w, grads: (*grads[:2], x), "grad_b", ["x itself"]),
+    ],
+    ids=["both", "copied", "transposed", "number", "other"],
+)
+def test_a_local_slope_is_told_to_be_multiplied_by_grad_out(local, gradient, words):
+    def back_affine_local(x, w, grad_out):
+        return local(x, w, back_affine(x, w, grad_out))
+
+    (finding,) = verify(AFFINE, back_affine_local, dtypes=[torch.float64]).findings
+    assert finding.gradient == gradient
+    assert all(word in finding.message for word in [*words, "multiply it by grad_out"])
+    assert finding.code == ("not-a-tensor" if "number" in words[0] else "ignores-grad-out")
+    assert not any(word in finding.message for word in ("order", ".item()"))
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [(lambda w: w, "it is w itself; if that is the local slope, multiply it by grad_out"),
+     (lambda w: w[:1].expand_as(w), "return a tensor of its own")],
+    ids=["whole", "part"],
+)  # fmt: skip
+def test_an_argument_that_comes_back_as_it_is_was_not_multiplied(part, words):
+    def product(x, w):
+        return x * w
+
+    def back_product(x, w, grad_out):
+        return part(w), grad_out * x
+
+    rows = {"rows": lambda rand, n=11, i=7: (rand(n, i), rand(n, i))}
+    two = Op(product, (back_product,), rows, ("x", "w"), None)
+    (finding,) = verify(two, dtypes=[torch.float64]).findings
+    assert (finding.gradient, finding.code) == ("grad_x", "aliases")
+    assert finding.message == f"shares memory with w{':' if 'itself' in words else ';'} {words}"

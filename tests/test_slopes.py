@@ -63,6 +63,31 @@ def test_slopes_beside_a_kink_are_one_sided():
     assert abs(one_sided(abs, -1) + 1) < 1e-9
 
 
+@pytest.mark.parametrize(
+    ("clip", "mask"),
+    [(lambda x: torch.where(x > 1, 1.0, x), lambda x: x < 1),
+     (lambda x: torch.where(x >= 1, 1.0, x), lambda x: x <= 1)],
+    ids=["inclusive", "exclusive"],
+)  # fmt: skip
+def test_where_pytorch_takes_one_side_of_a_kink_the_other_comparison_is_advised(clip, mask):
+    def clipped(x):
+        return clip(x)
+
+    def back_clipped(x, grad_out):
+        return mask(x) * grad_out
+
+    def at_one(rand, n=11):
+        return (torch.cat([torch.ones(1, dtype=rand.dtype), rand(n)]),)
+
+    op = Op(clipped, (back_clipped,), {"at one": at_one}, ("x",), None)
+    verdict = verify(op, dtypes=[torch.float64], parts=["values"])
+    assert verdict.ok
+    (note,) = [note for note in verdict.notes if note.code == "kink"]
+    assert "at [0], where x is 1, exactly on a kink" in note.message
+    assert "turn > into >= or >= into >" in note.message
+    assert "sign" not in note.message
+
+
 def test_a_wrong_oracle_is_found_by_the_slopes():
     op = Op(
         forward=lambda x: x * x,

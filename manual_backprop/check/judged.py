@@ -6,11 +6,9 @@ for: inputs with other numbers of axes, options that the function does not take,
 other memory layouts. A function that fails there alone is right, within limits that are told.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import wraps
 from inspect import getsource, getsourcelines, signature, unwrap
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import torch
 
 from manual_backprop.check.entries import gradient_reports
-from manual_backprop.check.load import remedy
+from manual_backprop.check.errors import of_error
 from manual_backprop.check.steps import step_reports
 from manual_backprop.check.target import Target
 from manual_backprop.judge.codes import CODES
@@ -148,39 +146,8 @@ def fields(finding: Finding, known: Sequence[str] = ()) -> dict[str, Any]:
     code = CODES[finding.code]
     advice = code.advice
     if finding.code == "raises":
-        advice = _of_error(finding.message, known) or advice
+        advice = of_error(finding.message, known) or advice
     return {**finding_fields(finding), "meaning": code.meaning, "advice": advice}
-
-
-def _of_error(said: str, known: Sequence[str]) -> str:
-    """Where to look for what a function raised; empty of errors that say it themselves."""
-    if name := re.search(r"NameError: name '(\w+)'", said):
-        close = get_close_matches(name[1], known, n=1, cutoff=0.6)
-        guess = f"Did you mean {close[0]}?" if close else "Is it misspelt?"
-        return remedy(name[1]) or f"{guess} The function knows {', '.join(known)}."
-    if "tensors of a single element can be converted to an index" in said:
-        return (
-            "Python's list times a tensor. [x > 0] in a formula is 1 where the condition holds, "
-            "else 0; in code that is the mask itself, (x > 0) * grad_out."
-        )
-    if "EOFError" in said:
-        return "Leave input() out: nobody is there to answer while the function is judged."
-    if "cannot be multiplied" in said:
-        return (
-            "In a product (a, b) @ (c, d) b and c have to be the same. Is a transpose, .T, "
-            "missing, or do the factors stand in the wrong order?"
-        )
-    if "truth value of a Tensor" in said or "Boolean value of Tensor" in said:
-        return (
-            "An if asks once, and a tensor holds many answers: take torch.where(condition, a, b), "
-            "or multiply by the mask."
-        )
-    if "must match the size of tensor b" in said:
-        return (
-            "Write the two shapes below each other, aligned at the right: sizes are equal, or one "
-            "is 1. Is an axis to be put in by [:, None], or kept by keepdim=True?"
-        )
-    return ""
 
 
 def _samples(op: Op, backward: Callable[..., Any], *, lenient: bool) -> tuple[list[str], list[str]]:

@@ -106,7 +106,7 @@ def tell(
     if record["limits"]:
         page.say("", "", "That was not asked for; with --thorough it counts.")
     for note in record["notes"] if record["ok"] else ():
-        page.say("note", "yellow", NOTES.get(note["code"], _said(note)))
+        page.say("note", "yellow", NOTES.get(note["code"], _noted(note)))
     if not record["ok"] and hints == 4 and record["derivation"]:
         page.line()
         page.line("Derivation", "bold")
@@ -193,6 +193,11 @@ def _said(finding: dict[str, Any]) -> str:
     return f"{gradient}{between}{message}" if gradient else message
 
 
+def _noted(note: dict[str, Any]) -> str:
+    """A note, with the sample of one that a single number brought about."""
+    return f"on sample {note['sample']}, {_said(note)}" if note["code"] == "kink" else _said(note)
+
+
 def _first_wrong(record: dict[str, Any]) -> str:
     """Between which two steps to look; empty where no step is wrong."""
     before = "grad_out"
@@ -211,8 +216,9 @@ def _brief(finding: dict[str, Any]) -> str:
 
 def _first_words(finding: dict[str, Any]) -> str:
     """What is so, without what to do about it."""
-    said = _brief(finding)
-    return said if finding["code"] == "raises" else said.partition(": ")[0]
+    if finding.get("cause") or finding["code"] == "raises":
+        return _brief(finding)
+    return _said({**finding, "message": finding["message"].partition(": ")[0]})
 
 
 def _where(record: dict[str, Any], finding: dict[str, Any]) -> str:

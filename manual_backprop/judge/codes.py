@@ -229,8 +229,8 @@ CODES = {
     # rounding and the forward
     "kink": Code(
         "Exactly on a kink, another slope than PyTorch's.",
-        "There two slopes meet. A mask decides by > or >= which of them is taken: write the other "
-        "one, or set that entry by torch.where.",
+        "There two slopes meet. Where PyTorch takes one of them, a mask decides by > or >= which; "
+        "where it takes the middle of both, as of abs, torch.sign does.",
     ),
     "unstable": Code(
         "An intermediate overflows in float16, where the gradient itself is representable.",

@@ -127,7 +127,9 @@ def _like(
     trial: "Trial", label: str, value: Any, truth: Tensor, results: Sequence[Any] = ()
 ) -> None:
     if not isinstance(value, Tensor):
+        number = isinstance(value, int | float)
         said = f"is {_kind(value)}, not a tensor{_remedy(value)}"
+        said = _plain_number(label, value, truth) if number else said
         raise Broken(trial.finding("not-a-tensor", said, label))
     if value.shape != truth.shape:
         raise Broken(_misshapen(trial, label, value, truth, results))
@@ -166,15 +168,27 @@ def _remedy(value: Any) -> str:
         return "; return the tensor alone"
     if isinstance(value, np.ndarray | np.generic):
         return "; compute with torch, without .numpy(), or end in torch.from_numpy(...)"
-    if isinstance(value, int | float):
-        return "; leave out .item() and float(), which make a plain number of a tensor"
     return ""
+
+
+def _plain_number(label: str, value: float, truth: Tensor) -> str:
+    made = "; if .item() or float() made it, leave that out" if isinstance(value, float) else ""
+    return (
+        f"is a plain number, where {label.removeprefix('grad_')}'s gradient is a tensor of shape "
+        f"{tuple(truth.shape)}; if it is the local slope, multiply it by grad_out{made}"
+    )
 
 
 def _misshapen(
     trial: "Trial", label: str, value: Tensor, truth: Tensor, results: Sequence[Any]
 ) -> Finding:
     got, expected = tuple(value.shape), tuple(truth.shape)
+    if name := itself(value, trial.given):
+        said = (
+            f"is {name} itself, of shape {got} and not {expected}: if that is the local slope, "
+            "multiply it by grad_out, by * or @ as the shapes ask"
+        )
+        return trial.finding("ignores-grad-out", said, label)
     given = {**dict(flat_named(trial.given)), "grad_out": trial.grad_out}
     others = {name: tuple(t.shape) for name, t in given.items() if f"grad_{name}" != label}
     code, hint = wrong_shape(got, expected, others, trial.point.op.wrt)
@@ -187,6 +201,19 @@ def _misshapen(
         if swapped := out_of_order(found, wanted):
             code, hint = "shape", swapped
     return trial.finding(code, f"has shape {got}, not {expected}{hint}", label)
+
+
+def itself(value: Tensor, given: dict[str, Any]) -> str:
+    """What was given and has the very numbers of a gradient, as in "w" and "w.T"; or empty."""
+    if value.is_meta or not value.any():
+        return ""
+    for name, tensor in flat_named(given):
+        if (tensor.dtype, tensor.device) == (value.dtype, value.device):
+            if torch.equal(value, tensor):
+                return name
+            if tensor.dim() == 2 and torch.equal(value, tensor.T):
+                return f"{name}.T"
+    return ""
 
 
 def flat_named(given: dict[str, Any]) -> list[tuple[str, Tensor]]:

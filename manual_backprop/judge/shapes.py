@@ -43,6 +43,13 @@ def wrong_shape(
         if got == shape:
             ask = f"; are the gradients in the order {', '.join(wrt)}?" if name in wrt else ""
             return "shape", f": it has the shape of {name}{ask}"
+    summed, due = (_left_out(others.get("grad_out", ()), shape) for shape in (got, expected))
+    if summed and due and summed != due:
+        are = "is" if len(due) == 1 else "are"
+        return "shape", (
+            f": it has the shape of grad_out summed over {_axes(summed)}, where {_axes(due)} {are} "
+            "due"
+        )
     if missing := _left_out(expected, got):
         return "shape", f": {_axes_are(expected, missing)} missing; was there a sum too many?"
     if extra := _left_out(got, expected):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -11,8 +12,9 @@ from torch import Tensor
 from manual_backprop.judge.draw import arranged, each
 from manual_backprop.judge.exercised import traced
 from manual_backprop.judge.memory import memory, overlap
+from manual_backprop.judge.operands import meant
 from manual_backprop.judge.point import Point
-from manual_backprop.judge.result import flat_named, formed, grads_of_fused
+from manual_backprop.judge.result import flat_named, formed, grads_of_fused, itself
 from manual_backprop.judge.verdict import Broken, Finding, dtype_name, error_at
 from manual_backprop.op import Op, is_fused
 
@@ -92,14 +94,16 @@ class Trial:
         if "steps" not in self.point.op.options:
             arguments = {"steps": passed_on, **arguments}
         arguments = self._with_places(arguments)
+        call = partial(
+            self.backward, **{n: v for n, v in arguments.items() if n in self.parameters}
+        )
         try:
             with torch.no_grad(), traced(), self.watch:
-                result = self.backward(
-                    **{n: v for n, v in arguments.items() if n in self.parameters}
-                )
+                result = call()
         except Exception as error:
             code = "raises" if self.layout == "contiguous" else "layout"
-            said = f"raised {error_at(error, self.backward)}"
+            names = {id(tensor): name for name, tensor in self.tensors()}
+            said = f"raised {error_at(error, self.backward)}{meant(call, error, names)}"
             raise Broken(self.finding(code, said)) from error
         return grads_of_fused(self, result, arguments) if self.fused else result
 
@@ -216,9 +220,13 @@ class Trial:
                     if name == "grad_out":
                         yield self.finding("aliases", message, label)
                     else:
-                        raise Broken(
-                            self.finding("aliases", f"{message}; return a tensor of its own", label)
-                        )
+                        remedy = "; return a tensor of its own"
+                        if (whole := itself(grad, {name: value})) and self._is_wrong(i):
+                            remedy = (
+                                f": it is {whole} itself; if that is the local slope, multiply it "
+                                "by grad_out"
+                            )
+                        raise Broken(self.finding("aliases", message + remedy, label))
             for other, earlier in zip(self.point.labels[:i], self.grads[:i], strict=True):
                 if overlap(grad, earlier) and not overlap(grad, grad_out):
                     raise Broken(
@@ -228,6 +236,9 @@ class Trial:
                             label,
                         )
                     )
+
+    def _is_wrong(self, which: int) -> bool:
+        return self.point.grads[which].ratio(self.grads[which]) > 1
 
 
 def _poisoned(tensor: Tensor) -> Tensor:

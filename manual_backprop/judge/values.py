@@ -1,6 +1,6 @@
 """Whether values are right: every entry within its budget of the truth, and what a kink excuses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -194,11 +194,7 @@ def _wrong_value(
         "picture": picture(got, budget.truth, budget.allowed, judged),
     }
     if int(over.sum()) <= NEAR_KINK and _inside_kinks(trial, label, got, over):
-        message = (
-            f"is {numbers['got']:.6g}{at(index)}, exactly on a kink; any slope between the two "
-            f"sides is one, and PyTorch takes {numbers['expected']:.6g}; turn > into >= or >= "
-            "into >, or set that entry by torch.where"
-        )
+        message = _on_a_kink(trial, label, index, numbers)
         return trial.finding("kink", message, label, **numbers), kink_is_wrong
     was, is_ = _told_apart(numbers["got"], numbers["expected"])
     message = (
@@ -243,23 +239,49 @@ def _is_the_forwards_own(trial: Trial, label: str, got: Tensor, budget: Budget) 
     return bool((error <= budget.allowed).all())
 
 
+def _on_a_kink(trial: Trial, label: str, index: tuple[int, ...], numbers: Mapping[str, Any]) -> str:
+    """What came, where, and how PyTorch's own slope is had there."""
+    point = trial.point
+    argument = float(point.raised[point.places[point.labels.index(label)]][index])
+    said = (
+        f"is {numbers['got']:.6g}{at(index)}, where {label.removeprefix('grad_')} is "
+        f"{argument:.6g}, exactly on a kink; any slope between the two sides is one, and PyTorch "
+        f"takes {numbers['expected']:.6g}"
+    )
+    low, high = _slopes_beside(trial, label, index)
+    reach = 1e-6 * (high - low) + numbers["allowed"]
+    if min(abs(numbers["expected"] - side) for side in (low, high)) <= reach:
+        return f"{said}; turn > into >= or >= into >, or set that entry by torch.where"
+    said += ", which lies between: neither > nor >= gives it, but torch.where for that entry does"
+    middle = abs(numbers["expected"] - (low + high) / 2) <= reach
+    return said + (", and so does torch.sign, which is 0 there" if middle else "")
+
+
 def _inside_kinks(trial: Trial, label: str, got: Tensor, over: Tensor) -> bool:
     """Whether each differing entry lies between two one-sided slopes that differ."""
-    point = trial.point
-    place = point.places[point.labels.index(label)]
     for row in over.nonzero():
         index = tuple(int(i) for i in row)
-        direction = torch.zeros_like(point.raised[place])
-        direction[index] = 1.0
         try:
-            line = loss_along(
-                point.own_forward, point.raised, place, direction, point.grad_out.double()
-            )
-            low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+            low, high = _slopes_beside(trial, label, index)
         except RuntimeError:  # the step beside leaves the domain
             return False
         reach = 1e-6 * max(abs(low), abs(high), 1e-12)
-        room = reach + float(trial.point.grads[point.labels.index(label)].allowed[index])
+        room = reach + float(trial.point.grads[trial.point.labels.index(label)].allowed[index])
         if high - low <= reach or not low - room <= float(got[index]) <= high + room:
             return False
     return True
+
+
+def _slopes_beside(trial: Trial, label: str, index: tuple[int, ...]) -> tuple[float, float]:
+    """The loss's two one-sided slopes by one entry, the lower first.
+
+    Raises:
+        RuntimeError: a step beside leaves the domain.
+    """
+    point = trial.point
+    place = point.places[point.labels.index(label)]
+    direction = torch.zeros_like(point.raised[place])
+    direction[index] = 1.0
+    line = loss_along(point.own_forward, point.raised, place, direction, point.grad_out.double())
+    low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+    return low, high

@@ -101,7 +101,7 @@ def _covering(found: list[Reading], case: Case, *, parts: bool = False) -> tuple
             replace(
                 best.cause,
                 gradients=tuple(label for label in case.labels if label in covered),
-                also=tuple(also)[:3],
+                also=tuple(also)[:1],  # further ones confuse
             )
         )
         left -= covered

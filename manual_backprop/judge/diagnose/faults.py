@@ -131,7 +131,7 @@ def passed_on(place: Place) -> Iterator[Fault]:
         code = "mask" if not bool(other.all()) and len(other.unique()) == 2 else "missing-factor"
         what = f"the factor {naming(place.tape, beside[0])} is missing"
     elif place.name == "abs":
-        code, what = "sign", "the sign of the input is left out"
+        code, what = "missing-factor", "the sign of the input is left out"
     elif place.name == "cumsum":
         code, what = "missing-branch", "every entry gets its own gradient, and no later one's"
     elif place.called.endswith("softmax") and place.edge.step != place.tape.out and (
