@@ -100,6 +100,45 @@ def test_a_wrong_oracle_is_found_by_the_slopes():
     assert codes == {"witnesses"}
 
 
+def _at_its_kink(forward, n, oracle=None):
+    """A verdict on relu's backward, on numbers of which many are 0."""
+    op = Op(
+        forward=forward,
+        backwards=(lambda x, grad_out: grad_out * (x > 0),),
+        samples={"whole": lambda rand, n=n: (rand(n).round(),)},
+        wrt=("x",),
+        oracle=oracle,
+    )
+    return verify(op, dtypes=[torch.float64])
+
+
+@pytest.mark.parametrize("n", [11, 61])
+def test_a_forward_of_ones_own_may_be_tried_on_its_kink(n):
+    verdict = _at_its_kink(lambda x: torch.where(x > 0, x, 0 * x), n)
+    assert verdict.ok, verdict
+
+
+def test_on_a_kink_only_a_slope_between_its_sides_will_do():
+    verdict = _at_its_kink(lambda x: x.relu(), 11, oracle=_too_steep_at_0)
+    assert "witnesses" in {finding.code for finding in verdict.findings}
+
+
+class _TooSteepAtZero(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.relu()
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        (x,) = ctx.saved_tensors
+        return grad_out * torch.where(x == 0, 2, (x > 0).to(x.dtype))
+
+
+def _too_steep_at_0(x):
+    return _TooSteepAtZero.apply(x)
+
+
 class _WrongSquare(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

@@ -242,7 +242,7 @@ CODES = {
     ),
     "witnesses": Code(
         "Autograd and finite differences disagree, or there is only one of them.",
-        "Is the oracle the function that the forward computes?",
+        "Let forward and oracle compute one function, all of it seen by autograd, without a jump.",
     ),
     "not-exercised": Code(
         "Something that was not tried: a size, lines of the backward, one side of a mask in it.",

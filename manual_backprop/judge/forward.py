@@ -73,10 +73,13 @@ def unlike_its_slopes(here: Point) -> Iterator[Finding]:
     )
     if found is not None:
         label = here.labels[here.places.index(found.place)]
+        whose, ask = "the oracle", "is the forward the oracle's function?"
+        if here.op.oracle is None:
+            whose, ask = "the forward", "does it jump there, or detach() what depends on it?"
         message = (
-            f"the witnesses disagree about {label}: autograd of the oracle says "
+            f"the witnesses disagree about {label}: autograd of {whose} says "
             f"{found.autograd:.12g} along a line, the forward's slope is {found.slope:.12g}, "
-            f"and {found.allowed:.1e} is allowed; is the forward the oracle's function?"
+            f"and {found.allowed:.1e} is allowed; {ask}"
         )
         yield fault(here.op, "witnesses", message, here.variant, here.dtype, "cpu")
     for place in silent:
