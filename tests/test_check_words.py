@@ -189,6 +189,19 @@ def test_what_lies_beyond_is_told_in_a_sentence(learner):
         assert len(told.split()) > 2, line
 
 
+def test_beyond_the_question_an_error_is_named_with_its_line_and_quoted_where_it_counts(learner):
+    rows_only = LIN.format("grad_out @ w.T, x.T @ grad_out, grad_out.sum(0)")
+    answer = learner.check(rows_only)
+    (limit, *_) = answer["functions"][0]["limits"]
+    raised = limit["message"].partition("Error: ")[2].partition(",")[0]
+    said = " ".join(" ".join(learner.page(answer)).split())
+    assert "raised RuntimeError, at mine.py:2" in said
+    assert raised
+    assert raised not in said
+    asked = " ".join(" ".join(learner.page(learner.check(rows_only, thorough=True))).split())
+    assert raised in asked
+
+
 def test_of_an_absolute_value_without_its_sign_one_cause_is_told_and_at_most_one_more(learner):
     found = learner.only(ABS.format(forward="torch.abs(x)", back="1 * grad_out"))
     finding = found["findings"][0]

@@ -1,5 +1,6 @@
 """What a check found, for the terminal; imports no torch."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,7 +217,9 @@ def _brief(finding: dict[str, Any]) -> str:
 
 def _first_words(finding: dict[str, Any]) -> str:
     """What is so, without what to do about it."""
-    if finding.get("cause") or finding["code"] == "raises":
+    if finding["code"] == "raises":  # what PyTorch said, in its many words, is told with --thorough
+        return re.sub(r"(raised \w+): .*(, at \S+:\d+)$", r"\1\2", _brief(finding), flags=re.DOTALL)
+    if finding.get("cause"):
         return _brief(finding)
     return _said({**finding, "message": finding["message"].partition(": ")[0]})
 
