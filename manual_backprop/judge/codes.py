@@ -52,7 +52,7 @@ CODES = {
     ),
     "transposed": Code(
         "The right gradient, transposed.",
-        "Swap the two factors of the product, or transpose the result.",
+        "Transpose the result, or turn the product round: (a.T @ b).T is b.T @ a.",
     ),
     "dtype": Code(
         "A gradient has another dtype than its argument.",
