@@ -27,7 +27,11 @@ VERBS = (
     "does",
     "draws",
 )  # a message goes on where its gradient is named
-MORE = {1: "what kind of mistake it is", 2: "the cause and its proof", 3: "the derivation, to its end"}
+MORE = {
+    1: "what kind of mistake it is",
+    2: "the cause and its proof",
+    3: "the derivation, to its end",
+}
 
 
 def show(
