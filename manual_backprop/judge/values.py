@@ -13,7 +13,7 @@ from manual_backprop.judge.evidence import Closest, picture
 from manual_backprop.judge.result import flat
 from manual_backprop.judge.trial import Trial, forward_out
 from manual_backprop.judge.verdict import Broken, Finding
-from manual_backprop.judge.witnesses import loss_along, one_sided
+from manual_backprop.judge.witnesses import loss_along, sides
 
 NEAR_KINK = 256  # so many differing entries are held to the slopes beside them, one by one
 
@@ -282,6 +282,6 @@ def _slopes_beside(trial: Trial, label: str, index: tuple[int, ...]) -> tuple[fl
     place = point.places[point.labels.index(label)]
     direction = torch.zeros_like(point.raised[place])
     direction[index] = 1.0
-    line = loss_along(point.own_forward, point.raised, place, direction, point.grad_out.double())
-    low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
-    return low, high
+    return sides(
+        loss_along(point.own_forward, point.raised, place, direction, point.grad_out.double())
+    )

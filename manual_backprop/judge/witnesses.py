@@ -158,6 +158,12 @@ def one_sided(line: Callable[[float], float], sign: int) -> float:
     return sign * sum(w * v for w, v in zip(weights, values, strict=True)) / h
 
 
+def sides(line: Callable[[float], float]) -> tuple[float, float]:
+    """The derivatives at 0 from the left and from the right, the lower first."""
+    low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
+    return low, high
+
+
 def loss_along(
     forward: Callable[..., Tensor],
     inputs: Sequence[Tensor],
@@ -242,9 +248,10 @@ def disagreement(
                 continue
             expected = float((grad * direction).sum())
             if not abs(expected - found.value) <= allowed:
-                low, high = _sides_of_a_kink(line)
+                low, high = sides(line)
+                smooth = high - low <= 1e-6 * max(abs(low), abs(high))
                 alone = int(direction.count_nonzero()) == 1  # of many kinks, any may be taken
-                if low == high or (alone and not low - allowed <= expected <= high + allowed):
+                if smooth or (alone and not low - allowed <= expected <= high + allowed):
                     return Disagreement(place, expected, found.value, allowed), silent
                 if not alone:
                     continue
@@ -252,12 +259,6 @@ def disagreement(
         if not judged:
             silent.append(place)
     return None, silent
-
-
-def _sides_of_a_kink(line: Callable[[float], float]) -> tuple[float, float]:
-    """The one-sided slopes at 0 where they differ, the lower first; two zeros elsewhere."""
-    low, high = sorted((one_sided(line, -1), one_sided(line, 1)))
-    return (low, high) if high - low > 1e-6 * max(abs(low), abs(high)) else (0.0, 0.0)
 
 
 def _directions(x: Tensor, generator: torch.Generator) -> list[Tensor]:

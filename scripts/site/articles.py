@@ -120,11 +120,14 @@ def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
             printed = shown(value, digits, 0)
             if label not in found:
                 raise NotReproduced(f"{name}: no test computes {label}, or says why it does not")
-            if isinstance(found[label], str):  # why it was not computed now
-                got = f"{printed}, {found[label]}" if ours else found[label]
+            came = found[label]
+            if isinstance(came, str):  # why it was not computed now
+                got = f"{printed}, {came}" if ours else came
+            elif isinstance(came, list) and isinstance(value, list) and len(came) > len(value):
+                printed = _range(value, digits)
+                got = f"{_range((min(came), max(came)), digits)}, in {len(came)} draws"
             else:
-                got = _computed(found[label], value, digits)
-                printed = _range(value, digits) if got.startswith("from ") else printed
+                got = shown(came, digits, 2)
             yield f"| {label.replace('_', ' ')} | {'' if ours else printed} | {got} |"
         yield from ("", ":::", "")
     if "remark" in row:
@@ -132,13 +135,6 @@ def _row(name: str, row: Mapping[str, Any], found: Mapping[str, Any]) -> Iterato
     for trap, sentence in row.get("traps", {}).items():
         yield from (":::{div} mistake", "", f"**Mistake.** {said(sentence)}", "")
         yield from (f"`uv run pytest -k {name}-{trap}` shows it.", "", ":::", "")
-
-
-def _computed(found: Any, expected: Any, digits: Mapping[str, float]) -> str:
-    """To two more digits than were printed; of many draws where a range was expected, theirs."""
-    if isinstance(found, list) and isinstance(expected, list) and len(found) > len(expected):
-        return f"{_range((min(found), max(found)), digits)}, in {len(found)} draws"
-    return shown(found, digits, 2)
 
 
 def _range(ends: Sequence[float], digits: Mapping[str, float]) -> str:
