@@ -127,9 +127,10 @@ def _like(
     trial: "Trial", label: str, value: Any, truth: Tensor, results: Sequence[Any] = ()
 ) -> None:
     if not isinstance(value, Tensor):
-        number = isinstance(value, int | float)
-        said = f"is {_kind(value)}, not a tensor{_remedy(value)}"
-        said = _plain_number(label, value, truth) if number else said
+        if isinstance(value, int | float):
+            said = _plain_number(label, value, truth)
+        else:
+            said = f"is {_kind(value)}, not a tensor{_remedy(value)}"
         raise Broken(trial.finding("not-a-tensor", said, label))
     if value.shape != truth.shape:
         raise Broken(_misshapen(trial, label, value, truth, results))
